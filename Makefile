@@ -1,0 +1,40 @@
+# Everything a newcomer runs: `make demo` shows the pipeline at work, `make test` is what has to pass.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO ?= runs/demo
+
+.PHONY: demo test lint bench clean
+.DEFAULT_GOAL := test
+
+# The environment is made again when what it should hold has changed.
+.venv/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "'$(PYTHON)' is not on the PATH; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$$($(PYTHON) --version) is too old, 3.11 is needed; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/pipeline run --preset demo --experiment $(DEMO) --cluster local
+	$(BIN)/pipeline status --experiment $(DEMO)
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+lint: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+# One thread, so that ratios mean the same on every machine.
+bench: .venv/.installed
+	@set -e; for script in tests/benchmarks/bench_*.py; do \
+		echo "== $$script"; PYTHONPATH=tests:. OMP_NUM_THREADS=1 $(BIN)/python $$script; done
+
+# Results under runs/ are never touched: they may have cost GPU days.
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './runs/*' -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""How a result is computed: one folder a stage, and the libraries stages share."""

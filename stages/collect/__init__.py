@@ -1,0 +1,1 @@
+"""Collecting: short trainings of many architectures, and the statistics of their weights and gradients."""

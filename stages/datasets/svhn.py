@@ -1,0 +1,66 @@
+"""SVHN's cropped digits in the official MATLAB files (paper, D.4.1; SPEC R12)."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import zlib
+from typing import Any
+
+import numpy as np
+
+from stages.datasets.checksums import Files
+from stages.datasets.errors import DataError
+from stages.datasets.images import LabelledImages, RawImages, permutation
+
+CLASSES = 10
+
+
+def read(files: Files, split_seed: int) -> RawImages:
+    """Read both files; a fixed 70 % of the training images train (51,280 of 73,257), the rest is for validation.
+
+    Raises:
+        DataError: A file is missing, altered or not in SVHN's format.
+    """
+    train, test = (_images(files, file) for file in ("train_32x32.mat", "test_32x32.mat"))
+    order = permutation(len(train), split_seed)
+    cut = (7 * len(train) + 5) // 10
+    return RawImages(train=train.take(order[:cut]), pool=train.take(order[cut:]), test=test)
+
+
+def _images(files: Files, file: str) -> LabelledImages:
+    content = _variables(files, file)
+    images, labels = content.get("X"), content.get("y")
+    if not _is_svhn(images, labels):
+        raise DataError(
+            f"{files.path(file)}: no images X (32, 32, 3, N) with labels y (N, 1); is this SVHN format 2?"
+        )
+    labels = np.asarray(labels).reshape(-1).astype(np.int64)
+    if labels.size == 0 or labels.min() < 1 or labels.max() > CLASSES:
+        raise DataError(f"{files.path(file)}: labels are not all in 1 … 10; unpack the official file again")
+    return LabelledImages(
+        images=np.ascontiguousarray(images.transpose(3, 2, 0, 1)),
+        labels=labels % CLASSES,  # the digit 0 has the label 10
+    )
+
+
+def _variables(files: Files, file: str) -> Any:
+    loadmat = importlib.import_module("scipy.io").loadmat  # slow to import, and without types
+    content = files.read(file)
+    try:
+        return loadmat(io.BytesIO(content), variable_names=["X", "y"])
+    except (ValueError, TypeError, KeyError, OSError, EOFError, NotImplementedError, zlib.error) as error:
+        raise DataError(
+            f"{files.path(file)}: not a MATLAB file ({error}); fetch the official file again"
+        ) from error
+
+
+def _is_svhn(images: Any, labels: Any) -> bool:
+    return (
+        isinstance(images, np.ndarray)
+        and isinstance(labels, np.ndarray)
+        and images.dtype == np.uint8
+        and images.ndim == 4
+        and images.shape[:3] == (32, 32, 3)
+        and labels.size == images.shape[3]
+    )

@@ -1,0 +1,74 @@
+"""Declaring and checking settings: frozen dataclasses whose fields carry help, range and identity (DESIGN, house style 3)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, get_type_hints
+
+from storage_schema.errors import UserError
+
+
+class ConfigError(UserError, ValueError):
+    """A setting that is unknown, of the wrong type or out of range."""
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    le: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+    identity: bool = True,
+) -> Any:
+    """Declare one setting of a configuration dataclass.
+
+    Args:
+        default: The value when nothing is said.
+        help: One line, written as the comment in `experiment.toml`.
+        ge: Smallest value allowed.
+        le: Largest value allowed.
+        choices: The values allowed.
+        identity: Whether the setting decides results (paths do not).
+    """
+    limits = {"help": help, "ge": ge, "le": le, "choices": choices, "identity": identity}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def check(config: Any) -> None:
+    """Check type, range and choices of every setting of a dataclass instance.
+
+    Raises:
+        ConfigError: The first setting that does not hold, with its value and what is allowed.
+    """
+    types = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        if field.metadata:
+            _check_type(config, field.name, types[field.name])
+            _check_range(config, field)
+
+
+def _check_type(config: Any, name: str, expected: type) -> None:
+    value = getattr(config, name)
+    if expected is float and type(value) is int:
+        object.__setattr__(config, name, float(value))
+    elif type(value) is not expected:
+        raise ConfigError(f"{_section(config)}.{name} = {value!r} is not of type {expected.__name__}")
+    elif expected is float and not math.isfinite(value):
+        raise ConfigError(f"{_section(config)}.{name} = {value!r} is not a finite number")
+
+
+def _check_range(config: Any, field: dataclasses.Field[Any]) -> None:
+    value, meta = getattr(config, field.name), field.metadata
+    where = f"{_section(config)}.{field.name} = {value!r}"
+    if meta["choices"] is not None and value not in meta["choices"]:
+        raise ConfigError(f"{where} is not one of {', '.join(map(repr, meta['choices']))}")
+    if meta["ge"] is not None and value < meta["ge"]:
+        raise ConfigError(f"{where} is below the smallest value allowed, {meta['ge']}")
+    if meta["le"] is not None and value > meta["le"]:
+        raise ConfigError(f"{where} is above the largest value allowed, {meta['le']}")
+
+
+def _section(config: Any) -> str:
+    return str(getattr(config, "SECTION", type(config).__name__))

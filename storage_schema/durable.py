@@ -1,0 +1,65 @@
+"""Writing a file so that it is there whole or not at all, and stays after a power cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+PARTIAL = ".partial"
+
+
+def write(path: Path, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
+    """Replace `path` by `content`: temporary file, fsync, rename, fsync of the folder.
+
+    Args:
+        path: Where the content goes; missing folders are made.
+        content: The bytes, or a function that writes them to the open file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+    try:
+        with temporary.open("xb") as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by `value` as JSON."""
+    write(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals within a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class DurableStore(LocalStore):
+    """A Zarr store on local files whose objects are written by `write` (Zarr itself does not fsync)."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write one object, whole or not at all."""
+        write(self.root / key, value.as_buffer_like())
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write one object, whole or not at all."""
+        write(self.root / key, value.as_buffer_like())

@@ -1,0 +1,63 @@
+"""Done-markers: the only proof that something is finished. They come last and vouch for content by digest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage_schema import durable
+from storage_schema.errors import UserError
+
+
+class MarkerError(UserError, ValueError):
+    """A marker that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker:
+    """What one finished index of a stage says of itself.
+
+    Attributes:
+        identity: The experiment's.
+        fence: Number of the execution that finished it (storage_schema.lease).
+        digests: SHA-256 of each file or value that the marker vouches for.
+        result: Scalars (label, parameters, divergence, seconds by snapshot and activity).
+        provenance: Versions of code and libraries, host and device.
+    """
+
+    stage: str
+    index: int
+    identity: str
+    fence: int
+    digests: dict[str, str]
+    result: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the marker durably."""
+        durable.write_json(path, asdict(self))
+
+
+def load(path: Path) -> Marker | None:
+    """Read a marker; None when there is none.
+
+    Raises:
+        MarkerError: It is there but is not a marker.
+    """
+    try:
+        return Marker(**json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise MarkerError(f"{path} is not a readable marker ({error}); delete it and run the stage again") from error
+
+
+def done_indices(folder: Path) -> set[int]:
+    """Return the indices that have a marker, from one listing of the folder."""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return set()
+    return {int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()}

@@ -1,0 +1,187 @@
+"""The table of what a store holds: dimensions, variables, types, units, chunks and the schema's version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+VERSION = 1
+
+FEATURES = (
+    "mean",
+    "median",
+    "variance",
+    "std",
+    "min",
+    "max",
+    "skewness",
+    "kurtosis",
+    "covariance",
+    "l1",
+    "l2",
+    "quantiles",
+)  # R6: this order
+VALUES = 100  # row 0 global, rows 1-99 units (R6)
+KINDS = ("weights", "gradients")
+CURVES = ("training_loss", "validation_accuracy", "validation_loss", "written")
+ACTIVITIES = ("training", "recording", "validation")
+LAYER_CAP = 65  # R2: applied when feature maps are read, never on disk
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Lengths of the dimensions of one experiment's store."""
+
+    architectures: int
+    snapshots: int  # with the initial one
+    layers: int
+    mini_batches: int
+
+    def of(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the shape of an array with these dimensions."""
+        lengths = {
+            "architecture": self.architectures,
+            "snapshot": self.snapshots,
+            "layer": self.layers,
+            "value": VALUES,
+            "feature": len(FEATURES),
+            "mini_batch": self.mini_batches,
+            "curve": len(CURVES),
+            "activity": len(ACTIVITIES),
+        }
+        return tuple(lengths[dim] for dim in dims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One array of the store.
+
+    Attributes:
+        written_by: `coordinate` and `static` at creation, `task` by the owner of one architecture, `finalise`
+            gathered from the markers of finished architectures.
+        chunk: Dimensions of which one chunk holds a single entry; the others are held whole.
+        shard: The same for shards, where one shard holds several chunks.
+    """
+
+    dims: tuple[str, ...]
+    dtype: str
+    written_by: Literal["coordinate", "static", "task", "finalise"]
+    description: str
+    units: str = "1"
+    fill: float | int | bool | str = 0
+    chunk: tuple[str, ...] = ()
+    shard: tuple[str, ...] | None = None
+
+
+_MAPS = ("architecture", "snapshot", "layer", "value", "feature")
+_NAN = float("nan")
+
+
+def _maps(kind: str) -> Variable:
+    return Variable(
+        dims=_MAPS,
+        dtype="float32",
+        written_by="task",
+        fill=_NAN,
+        chunk=("architecture", "snapshot"),
+        shard=("architecture",),
+        description=f"twelve statistics of each layer's {kind}; NaN: no such value (R6-R8)",
+    )
+
+
+def _coordinate(dim: str, dtype: str, description: str, units: str = "1") -> Variable:
+    fill = "" if dtype == "string" else 0
+    return Variable(
+        dims=(dim,), dtype=dtype, written_by="coordinate", description=description, units=units, fill=fill
+    )
+
+
+VARIABLES: dict[str, Variable] = {
+    "architecture": _coordinate("architecture", "string", "genotype, in the order of the plan"),
+    "snapshot": _coordinate("snapshot", "int64", "number k of the snapshot; 0 is the initial one (R3)"),
+    "step": _coordinate("snapshot", "int64", "mini-batch at which the snapshot was taken", "mini-batch"),
+    "layer": _coordinate("layer", "int64", "position in module registration order (R1)"),
+    "value": _coordinate("value", "int64", "0: the whole layer; 1-99: its sampled units (R6)"),
+    "feature": _coordinate("feature", "string", "statistic (R6)"),
+    "mini_batch": _coordinate("mini_batch", "int64", "mini-batch, counted from 1", "mini-batch"),
+    "curve": _coordinate("curve", "string", "what the curve shows; written: both maps of the snapshot are on disk"),
+    "activity": _coordinate("activity", "string", "what the time was spent on"),
+    "weights": _maps("weights"),
+    "gradients": _maps("gradients"),
+    "curves": Variable(
+        dims=("architecture", "mini_batch", "curve"),
+        dtype="float32",
+        written_by="task",
+        fill=_NAN,
+        chunk=("architecture",),
+        description="per mini-batch: training loss (nats); at snapshots: validation accuracy (fraction), "
+        "validation loss (nats), and 1 where the snapshot is written",
+    ),
+    "units": Variable(
+        dims=("architecture", "layer"),
+        dtype="int32",
+        written_by="static",
+        description="true number of units of the layer; 0: the architecture has no such layer (R8)",
+    ),
+    "layers": Variable(
+        dims=("architecture",), dtype="int32", written_by="static", description="true number of layers (R8)"
+    ),
+    "layer_name": Variable(
+        dims=("architecture", "layer"),
+        dtype="string",
+        written_by="static",
+        fill="",
+        description="qualified name of the layer's module",
+    ),
+    "reachable": Variable(
+        dims=("architecture", "layer"),
+        dtype="bool",
+        written_by="static",
+        fill=False,
+        description="whether the layer has a path to the network's output (R23)",
+    ),
+    "parameters": Variable(
+        dims=("architecture",), dtype="int64", written_by="static", description="trainable parameters"
+    ),
+    "flops": Variable(
+        dims=("architecture",),
+        dtype="int64",
+        written_by="static",
+        description="operations of one image's forward pass, by NAS-Bench-201's convention",
+    ),
+    "written": Variable(
+        dims=("architecture", "snapshot"),
+        dtype="bool",
+        written_by="finalise",
+        fill=False,
+        description="snapshots vouched for by a done-marker; while a task runs see curves, curve = written",
+    ),
+    "seconds": Variable(
+        dims=("architecture", "snapshot", "activity"),
+        dtype="float32",
+        written_by="finalise",
+        fill=_NAN,
+        units="s",
+        description="seconds since the snapshot before, by activity (R11)",
+    ),
+    "diverged": Variable(
+        dims=("architecture",),
+        dtype="bool",
+        written_by="finalise",
+        fill=False,
+        description="whether the training loss became non-finite; a result, not a failure (R11)",
+    ),
+    "provenance": Variable(
+        dims=("architecture",),
+        dtype="string",
+        written_by="finalise",
+        fill="",
+        description="code and library versions, host and device, as JSON",
+    ),
+}
+
+
+def chunk_shape(variable: Variable, sizes: Sizes, *, single: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the shape in which the dimensions `single` have length 1 and the others are whole."""
+    shape = sizes.of(variable.dims)
+    return tuple(1 if dim in single else max(n, 1) for dim, n in zip(variable.dims, shape, strict=True))

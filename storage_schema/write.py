@@ -1,0 +1,78 @@
+"""Writing one architecture's part of the store: its own shards and chunk, each replaced whole.
+
+A shard is never read before it is written: two processes that merge rows into one shard lose rows silently, so
+the owner of an architecture keeps its rows in memory and writes them all at every snapshot (DESIGN, "One writer
+per shard"). Chunks of a shard stand in the order of the snapshots and do not change once written, so whoever
+reads while the file is being replaced finds the same bytes at the same offsets in the old and the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from storage_schema import schema
+from storage_schema.durable import DurableStore
+
+TASK_ARRAYS = tuple(name for name, v in schema.VARIABLES.items() if v.written_by == "task")
+
+
+class ArchitectureWriter:
+    """Writes the arrays of one architecture.
+
+    Args:
+        path: The store.
+        index: Position of the architecture in the plan.
+    """
+
+    def __init__(self, path: Path, index: int) -> None:
+        self._path = path
+        self._index = index
+        group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
+        self._arrays = {name: _array(group, name) for name in TASK_ARRAYS}
+
+    def write(self, name: str, rows: NDArray[np.float32]) -> None:
+        """Replace the architecture's entry of one array.
+
+        Args:
+            name: `weights`, `gradients` or `curves`.
+            rows: Everything known so far, NaN elsewhere, in the shape of the array without its first dimension.
+        """
+        self._arrays[name][self._index] = rows
+
+    def digests(self) -> dict[str, str]:
+        """Return SHA-256 of the architecture's files, by array."""
+        return file_digests(self._path, self._index)
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = group[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def object_path(path: Path, name: str, index: int) -> Path:
+    """Return the one file that holds an architecture's entry of a task's array."""
+    others = len(schema.VARIABLES[name].dims) - 1
+    return path.joinpath(name, "c", str(index), *["0"] * others)
+
+
+def file_digests(path: Path, index: int) -> dict[str, str]:
+    """Return SHA-256 of an architecture's files, by array; absent files are left out."""
+    found = {name: object_path(path, name, index) for name in TASK_ARRAYS}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in found.items() if file.is_file()
+    }
+
+
+def write_gathered(path: Path, values: Mapping[str, Any]) -> None:
+    """Replace the arrays that are gathered from markers."""
+    group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
+    for name, value in values.items():
+        _array(group, name)[...] = value

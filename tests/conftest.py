@@ -1,0 +1,30 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real data; the test skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data is not at hand ({SHARED_DATA} is absent)")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def cifar_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with CIFAR-10 and the CIFAR-100 subset in the official binary layout, unpacked once (about 10 s)."""
+    if importlib.util.find_spec("PIL") is None:
+        pytest.skip("pillow is not installed, which unpacks the real images")
+    root = tmp_path_factory.mktemp("cifar")
+    subprocess.run([sys.executable, str(shared_data / "unpack.py"), str(root)], check=True)
+    return root
