@@ -22,7 +22,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def cifar_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with CIFAR-10 and the CIFAR-100 subset in the official binary layout, unpacked once (about 10 s)."""
+    """Folder with CIFAR-10 and the CIFAR-100 subset in the official layout, unpacked once (about 10 s)."""
     if importlib.util.find_spec("PIL") is None:
         pytest.skip("pillow is not installed, which unpacks the real images")
     root = tmp_path_factory.mktemp("cifar")

@@ -307,6 +307,8 @@ def test_exploit_is_refused_unexecuted(tmp_path: Path, protocol: int) -> None:
         b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I99999999999\ntS'b'\ntR.",
         pickle.dumps(np.array([{}], dtype=object)),
         pickle.dumps(np.zeros(1, dtype=[("a", "i4")])),
+        pickle.dumps({"data": np.zeros(3)}, protocol=4).replace(b"K\x03\x85", b"K\x04\x85"),
+        b"cnumpy\nndarray\n(I99999999999\ntR.",
         b"Pelsewhere\n.",
         b"",
         b"garbage",
@@ -323,7 +325,8 @@ def test_numbers_and_python_2_arrays() -> None:
         assert loads(pickle.dumps(scalars, protocol=protocol)) == scalars
     python2 = (
         b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01K\x03\x85"
-        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x03\x01\xff\x80tb."
+        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNN"
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x03\x01\xff\x80tb."
     )
     assert loads(python2).tolist() == [1, 255, 128]
 
@@ -354,7 +357,8 @@ def test_settings_out_of_range(settings: dict[str, object]) -> None:
 
 
 def test_torch_is_not_imported() -> None:
-    code = "import sys, stages.datasets.load, stages.training.order, stages.labels.table; sys.exit('torch' in sys.modules)"
+    modules = "stages.datasets.load, stages.training.order, stages.labels.table"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode
         == 0

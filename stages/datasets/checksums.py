@@ -1,8 +1,8 @@
-"""Where a data set's files lie, and the digests that vouch for them: the official list or a manifest (SPEC R12).
+"""Where a data set's files lie, and the digests that vouch for them: official or a manifest's (SPEC R12).
 
-A manifest is a JSON file beside the data, `{file: {"sha256": ..., "bytes": ...}}`, made on explicit request only.
-Where one lies, it takes precedence over the official list: somebody asked for it. Digests are of a file's content:
-an idx file may lie there plain or gzipped, by whatever compressor.
+A manifest is a JSON file beside the data, `{file: {"sha256": ..., "bytes": ...}}`, made on explicit request
+only. Where one lies, it takes precedence over the official list: somebody asked for it. Digests are of a file's
+content: an idx file may lie there plain or gzipped, by whatever compressor.
 """
 
 from __future__ import annotations
@@ -272,13 +272,14 @@ def _verify(path: Path, content: bytes, expected: Digest) -> None:
     if expected.size is not None and len(content) != expected.size:
         kind = "truncated" if len(content) < expected.size else "too long"
         raise DataError(
-            f"{path}: {kind}, {len(content)} bytes instead of {expected.size}; unpack the official archive again"
+            f"{path}: {kind}, {len(content)} bytes instead of {expected.size}; "
+            f"unpack the official archive again"
         )
     found = hashlib.new(expected.algorithm, content, usedforsecurity=False).hexdigest()
     if found != expected.hex:
         raise DataError(
-            f"{path}: altered, {expected.algorithm} {found} instead of {expected.hex}; unpack the official archive "
-            f"again, or vouch for it with `pipeline data manifest {path.parent}`"
+            f"{path}: altered, {expected.algorithm} {found} instead of {expected.hex}; "
+            f"unpack the official archive again, or vouch for it with `pipeline data manifest {path.parent}`"
         )
 
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the official binary version: records of label bytes and 3,072 pixels (SPEC R12)."""
+"""CIFAR-10 and CIFAR-100 in the official binary version: records of labels and 3,072 pixels (SPEC R12)."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _batch(files: Files, file: str, label_bytes: int, classes: int) -> LabelledI
     content, record = files.read(file), label_bytes + PIXELS
     if not content or len(content) % record:
         raise DataError(
-            f"{files.path(file)}: {len(content)} bytes are no multiple of the record length {record}: truncated, "
-            f"or not the binary version; unpack the official archive again"
+            f"{files.path(file)}: {len(content)} bytes are no multiple of the record length {record}: "
+            f"truncated, or not the binary version; unpack the official archive again"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels: NDArray[np.int64] = rows[:, label_bytes - 1].astype(np.int64)

@@ -32,9 +32,9 @@ CLASSES = {
 class DataConfig:
     """Which images the networks train on, and which of them validate (SPEC R11, R12).
 
-    `validation_images` takes the first n of a fixed pool: half of the test images (CIFAR, Fashion-MNIST), SVHN's
-    21,977 held-out training images, ImageNet16-120's validation set. `digits` ignores it: its whole stratified fifth
-    validates.
+    `validation_images` takes the first n of a fixed pool: half of the test images (CIFAR, Fashion-MNIST),
+    SVHN's 21,977 held-out training images, ImageNet16-120's validation set. `digits` ignores it: its whole
+    stratified fifth validates.
     """
 
     SECTION: ClassVar[str] = "data"
@@ -58,8 +58,8 @@ class DataConfig:
         if self.image_size and native % self.image_size:
             sizes = ", ".join(str(size) for size in range(native, 0, -1) if native % size == 0)
             raise ConfigError(
-                f"data.image_size = {self.image_size} does not divide {native}, the side of {self.name}'s images; "
-                f"use 0 or one of {sizes}"
+                f"data.image_size = {self.image_size} does not divide {native}, "
+                f"the side of {self.name}'s images; use 0 or one of {sizes}"
             )
 
     @property

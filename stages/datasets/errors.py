@@ -6,4 +6,4 @@ from storage_schema.errors import UserError
 
 
 class DataError(UserError, ValueError):
-    """An image file that is missing, truncated, altered or of another format; the message names it and the remedy."""
+    """An image file that is missing, truncated, altered or of another format; the message names it."""

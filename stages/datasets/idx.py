@@ -63,8 +63,8 @@ def _pair(files: Files, prefix: str, classes: int) -> LabelledImages:
         or not labels.size
     ):
         raise DataError(
-            f"{files.path(image_file)}: shape {images.shape} with labels {labels.shape}, expected (N, 28, 28) and "
-            f"(N,); fetch the official files again"
+            f"{files.path(image_file)}: shape {images.shape} with labels {labels.shape}, "
+            f"expected (N, 28, 28) and (N,); fetch the official files again"
         )
     if labels.max() >= classes:
         raise DataError(f"{files.path(label_file)}: label {labels.max()} is not below {classes}")

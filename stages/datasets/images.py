@@ -35,7 +35,7 @@ class LabelledImages:
         return LabelledImages(images=self.images[indices], labels=self.labels[indices])
 
     def pooled(self, size: int) -> LabelledImages:
-        """The images averaged down to `size` pixels a side, halves rounded up; the same object if nothing changes."""
+        """The images averaged down to `size` pixels a side, halves rounded up; itself if nothing changes."""
         side = self.images.shape[-1]
         if side == size:
             return self
@@ -56,7 +56,7 @@ class RawImages:
 
 
 def permutation(n: int, seed: int) -> NDArray[np.int64]:
-    """A fixed permutation of 0 … n−1.
+    """A fixed permutation of 0 … n - 1.
 
     NumPy guarantees the legacy generator's stream for good, so a split never changes with a library version.
     """

@@ -27,11 +27,11 @@ UNFLIPPED = frozenset({"digits", "svhn"})
 
 @dataclass(frozen=True, kw_only=True)
 class ImageData:
-    """A data set ready for training: images uint8 (N, C, H, W), labels int64 (N,), and how to prepare a batch.
+    """A data set ready for training: images uint8 (N, C, H, W), labels int64 (N,), how to prepare a batch.
 
-    `test_*` are the images kept for labels: none of them validates (SPEC R13). `mean_image`, float32 (C, H, W), is
-    subtracted from images / 255 before augmentation, `mean` and `std`, float32 (C,), normalize after it. `digest` is
-    the content digest of the files read.
+    `test_*` are the images kept for labels: none of them validates (SPEC R13). `mean_image`, float32 (C, H, W),
+    is subtracted from images / 255 before augmentation; `mean` and `std`, float32 (C,), normalize after it.
+    `digest` is the content digest of the files read.
     """
 
     train_images: NDArray[np.uint8]
@@ -73,7 +73,7 @@ def check(config: DataConfig) -> None:
 
 
 def content_digest(config: DataConfig) -> str:
-    """SHA-256 over the names and digests of the data set's files: the data's part of the experiment's identity.
+    """SHA-256 over the names and digests of the data set's files: the data's part of the identity.
 
     The same whether the official list or a manifest vouches for the files.
 
@@ -121,8 +121,8 @@ def _selected(raw: RawImages, config: DataConfig) -> RawImages:
     n, available = config.validation_images, len(raw.pool)
     if n > available:
         raise DataError(
-            f"data.validation_images = {n}, but {config.name} at hand has only {available} images to validate on; "
-            f"set it to {available} or less"
+            f"data.validation_images = {n}, but {config.name} at hand has only {available} images "
+            f"to validate on; set it to {available} or less"
         )
     test = _leftover(raw, n) if config.name == "imagenet16_120" else raw.test
     return RawImages(train=raw.train, pool=raw.pool.take(np.arange(n)), test=test)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+_NDARRAY = object()
+"""What `numpy.ndarray` resolves to: a mark that `_reconstruct` asks for, not the callable class."""
 
 
 class UnsafePickleError(ValueError):
@@ -15,13 +19,16 @@ class UnsafePickleError(ValueError):
 
 
 def loads(content: bytes) -> Any:
-    """The object in a pickle of Python 2 or 3.
+    """The object in a pickle of Python 2 or 3: an array, or containers and numbers, dictionaries holding arrays.
+
+    NumPy's own unpickling never sees the content: stand-ins collect an array's description, and the array is
+    made from it once it is checked.
 
     Raises:
-        UnsafePickleError: It names anything but NumPy's array constructors, or is damaged. Nothing has been executed.
+        UnsafePickleError: It names anything but NumPy's array constructors, or is damaged; nothing was executed.
     """
     try:
-        return _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        return _finished(_Unpickler(io.BytesIO(content), encoding="latin1").load())
     except UnsafePickleError:
         raise
     except (
@@ -42,43 +49,74 @@ def loads(content: bytes) -> Any:
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Resolve a global from the short list; everything else is refused before it is imported."""
-        try:
-            return _ADMITTED[module, name]
-        except KeyError:
-            raise UnsafePickleError(f"the pickle asks for {module}.{name}, which is refused") from None
+        if (module, name) == ("numpy", "ndarray"):
+            return _NDARRAY
+        function = _ADMITTED.get((module, name))
+        if function is None:
+            raise UnsafePickleError(f"the pickle asks for {module}.{name}, which is refused")
+        return lambda *args: function(*args)  # a fresh one, so a pickle can change nothing that outlives it
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to outside."""
         raise UnsafePickleError(f"the pickle refers to the outside object {pid!r}, which is refused")
 
 
-def _reconstruct(subtype: Any, shape: Any, kind: Any) -> np.ndarray[Any, Any]:
-    # NumPy always starts from an empty array and fills it by __setstate__; other shapes would only cost memory.
-    if subtype is not np.ndarray or shape != (0,):
+class _Kind:
+    """Stand-in for a type of numbers."""
+
+    def __init__(self, code: Any, *_flags: Any) -> None:
+        self.dtype = np.dtype(code if isinstance(code, str) else "O")
+        if self.dtype.kind not in "biufc":
+            raise UnsafePickleError(f"the pickle asks for the type {code!r}, which is refused")
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take the byte order; the rest of the state describes structured types only."""
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stand-in for an array, until its pickled state arrives."""
+
+    array: np.ndarray[Any, Any] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Take version, shape, type, memory order and content."""
+        _, shape, kind, fortran, raw = state
+        self.array = _from_buffer(_bytes(raw), kind, shape, "F" if fortran else "C")
+
+
+def _finished(value: Any) -> Any:
+    if isinstance(value, _Array):
+        if value.array is None:
+            raise UnsafePickleError("the pickle holds an array without content")
+        return value.array
+    if isinstance(value, dict):
+        return {key: _finished(item) if isinstance(item, _Array) else item for key, item in value.items()}
+    return value
+
+
+def _reconstruct(subtype: Any, *_start: Any) -> _Array:
+    if subtype is not _NDARRAY:
+        raise UnsafePickleError(f"the pickle asks for an array of type {subtype!r}, which is refused")
+    return _Array()
+
+
+def _scalar(kind: Any, raw: Any) -> Any:
+    return _from_buffer(_bytes(raw), kind, (), "C")[()]
+
+
+def _from_buffer(buffer: Any, kind: Any, shape: Any, order: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(kind, _Kind) or len(buffer) != math.prod(shape) * kind.dtype.itemsize:
         raise UnsafePickleError(
-            f"the pickle asks for an array of type {subtype!r}, shape {shape!r}, which is refused"
+            f"the pickle holds an array of shape {shape!r} that its content does not fill"
         )
-    return np.empty(0, np.uint8)
+    array: np.ndarray[Any, Any] = np.frombuffer(buffer, kind.dtype).reshape(shape, order=order)
+    return array
 
 
-def _dtype(code: Any, *flags: Any) -> np.dtype[Any]:
-    # An array of objects, or a structured type that could hide one, is no array of numbers.
-    kind = np.dtype(code) if isinstance(code, str) else None
-    if kind is None or kind.kind not in "biufcSU":
-        raise UnsafePickleError(f"the pickle asks for the type {code!r}, which is refused")
-    admitted: np.dtype[Any] = np.dtype(code, *flags)
-    return admitted
-
-
-def _scalar(kind: Any, data: Any = b"") -> Any:
-    raw = data.encode("latin1") if isinstance(data, str) else data
-    if not isinstance(kind, np.dtype) or not isinstance(raw, bytes) or len(raw) != kind.itemsize:
-        raise UnsafePickleError("the pickle holds a damaged number")
-    return np.frombuffer(raw, kind)[0]
-
-
-def _from_buffer(buffer: Any, kind: Any, shape: Any, order: str) -> np.ndarray[Any, Any]:
-    return np.frombuffer(buffer, kind).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+def _bytes(raw: Any) -> bytes:
+    # Python 2's bytes arrive as text.
+    return raw.encode("latin1") if isinstance(raw, str) else bytes(memoryview(raw))
 
 
 def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
@@ -89,8 +127,7 @@ def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
 
 
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
+    ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _latin1,
     **{
         (f"numpy.{core}.{module}", name): function

@@ -17,7 +17,7 @@ CLASSES = 10
 
 
 def read(files: Files, split_seed: int) -> RawImages:
-    """Read both files; a fixed 70 % of the training images train (51,280 of 73,257), the rest is for validation.
+    """Read both files; a fixed 70 % of the training images train (51,280 of 73,257), the rest validates.
 
     Raises:
         DataError: A file is missing, altered or not in SVHN's format.

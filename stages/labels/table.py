@@ -24,7 +24,7 @@ def read_table(config: LabelsConfig) -> dict[str, float]:
         Architecture string → accuracy as a fraction in [0, 1].
 
     Raises:
-        LabelError: The file or a column is missing, a value is no number, or the values do not fit `labels.unit`.
+        LabelError: The file or a column is missing, a value is no number, or the values contradict the unit.
     """
     path = config.path()
     if path.suffix == ".parquet":

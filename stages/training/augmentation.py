@@ -47,8 +47,8 @@ def prepare_batch(
 ) -> Tensor:
     """Turn stored images into a network's input.
 
-    Divide by 255, subtract the mean image if there is one, augment, normalize: padding is 0 before normalization,
-    as in the official order of transforms (Table 17).
+    Divide by 255, subtract the mean image if there is one, augment, normalize: padding is 0 before
+    normalization, as in the official order of transforms (Table 17).
 
     Args:
         images: uint8 (B, C, H, W).

@@ -1,0 +1,30 @@
+"""Settings of the sample of architectures, section `[architectures]` of `experiment.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stages.architectures.genotype import NUM_GENOTYPES
+from stages.settings import check, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitecturesConfig:
+    """Which networks are trained, and how wide and deep they are (SPEC R22)."""
+
+    SECTION: ClassVar[str] = "architectures"
+
+    space: str = setting("nasbench201", "search space", choices=("nasbench201",))
+    channels: int = setting(16, "channels of the first stage (paper: 16)", ge=1)
+    cells_per_stage: int = setting(5, "cells in each of the three stages (paper: 5)", ge=1)
+    number: int = setting(1000, "architectures drawn", ge=1, le=NUM_GENOTYPES)
+    slice: int = setting(
+        0, "which disjoint part of the shuffled space: CIFAR-10 0, CIFAR-100 1, ImageNet16-120 2, SVHN 3", ge=0, le=3
+    )
+    sample: str = setting("uniform", "uniform, or accuracies spread as in the paper", choices=("uniform", "paper"))
+    seed: int = setting(42, "seed of the permutation that is cut into slices", ge=0, le=2**32 - 1)
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        check(self)

@@ -1,0 +1,43 @@
+"""Making a training run repeatable to the bit: every flag of the paper's E.2.1 (SPEC R10)."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # must be set before CUDA starts
+
+import torch  # noqa: E402
+
+
+def make_deterministic(threads: int) -> None:
+    """Set PyTorch's determinism flags and the number of threads for this process."""
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that a setting names; `auto` is CUDA where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def fingerprint(device: torch.device) -> dict[str, str]:
+    """Return what bits depend on besides the settings: device model and library versions."""
+    model = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {"device": model, "torch": version("torch"), "numpy": version("numpy"), "python": platform.python_version()}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.machine()
