@@ -167,6 +167,10 @@ def _threads_environment(threads: int) -> Iterator[None]:
 
 def _work(task: Task, indices: tuple[int, ...]) -> None:
     """Body of one worker process; ends it with its exit code."""
+    for (
+        number
+    ) in STOP_SIGNALS:  # what the flag restores: a signal that comes last must not kill a process that ends
+        signal.signal(number, signal.SIG_IGN)
     try:
         with StopFlag() as flag:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from local_tasks import Claim, Deaf
 
+from local_tasks import Claim, Deaf
 from slurm.local import THREAD_VARIABLES, describe_deaths, run_local
 from slurm.preemption import EXIT_STOPPED
 

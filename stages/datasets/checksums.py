@@ -1,8 +1,8 @@
 """Where a data set's files lie, and the digests that vouch for them: official or a manifest's (SPEC R12).
 
 A manifest is a JSON file beside the data, `{file: {"sha256": ..., "bytes": ...}}`, made on explicit request
-only. Where one lies, it takes precedence over the official list: somebody asked for it. Digests are of a file's
-content: an idx file may lie there plain or gzipped, by whatever compressor.
+only. Where one lies, it takes precedence over the official list: somebody asked for it. Digests are of a
+file's content: an idx file may lie there plain or gzipped, by whatever compressor.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def _sha256(size: int | None, digests: Mapping[str, str]) -> dict[str, Digest]:
     return {name: Digest(algorithm="sha256", hex=value, size=size) for name, value in digests.items()}
 
 
-def _md5(digests: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> dict[str, Digest]:
-    known = sizes or {}
-    return {name: Digest(algorithm="md5", hex=value, size=known.get(name)) for name, value in digests.items()}
+def _md5(digests: Mapping[str, str]) -> dict[str, Digest]:
+    return {name: Digest(algorithm="md5", hex=value) for name, value in digests.items()}
 
 
 OFFICIAL: dict[str, dict[str, Digest]] = {
@@ -94,7 +93,6 @@ OFFICIAL: dict[str, dict[str, Digest]] = {
             "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
             "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
         },
-        {"train_32x32.mat": 182_040_794, "test_32x32.mat": 64_275_384},
     ),
     # Of the uncompressed content, as Debian's package dataset-fashion-mnist ships it.
     "fashion_mnist": _sha256(

@@ -29,9 +29,9 @@ UNFLIPPED = frozenset({"digits", "svhn"})
 class ImageData:
     """A data set ready for training: images uint8 (N, C, H, W), labels int64 (N,), how to prepare a batch.
 
-    `test_*` are the images kept for labels: none of them validates (SPEC R13). `mean_image`, float32 (C, H, W),
-    is subtracted from images / 255 before augmentation; `mean` and `std`, float32 (C,), normalize after it.
-    `digest` is the content digest of the files read.
+    `test_*` are the images kept for labels: none of them validates (SPEC R13). `mean_image`, float32
+    (C, H, W), is subtracted from images / 255 before augmentation; `mean` and `std`, float32 (C,), normalize
+    after it. `digest` is the content digest of the files read.
     """
 
     train_images: NDArray[np.uint8]

@@ -19,13 +19,13 @@ class UnsafePickleError(ValueError):
 
 
 def loads(content: bytes) -> Any:
-    """The object in a pickle of Python 2 or 3: an array, or containers and numbers, dictionaries holding arrays.
+    """The object in a pickle of Python 2 or 3: an array, numbers, containers, dictionaries of arrays.
 
     NumPy's own unpickling never sees the content: stand-ins collect an array's description, and the array is
     made from it once it is checked.
 
     Raises:
-        UnsafePickleError: It names anything but NumPy's array constructors, or is damaged; nothing was executed.
+        UnsafePickleError: It names anything but NumPy's array constructors, or is damaged. Nothing was run.
     """
     try:
         return _finished(_Unpickler(io.BytesIO(content), encoding="latin1").load())

@@ -26,9 +26,9 @@ REMEDY = "fetch NAS-Bench-201-v1_1-096897.pth again"
 def read_api_file(path: str | Path, dataset: str, hp: str = "200") -> dict[str, float]:
     """Read every architecture's test accuracy after the last epoch, averaged over its seeds.
 
-    CIFAR-10 gives "ori-test" (all 10,000 test images); CIFAR-100 and ImageNet16-120 give "x-test", the half of
-    the official test or validation images that the benchmark does not validate on. These are `get_more_info`'s
-    "test-accuracy". Architectures without a run on the data set are left out.
+    CIFAR-10 gives "ori-test" (all 10,000 test images); CIFAR-100 and ImageNet16-120 give "x-test", the half
+    of the official test or validation images that the benchmark does not validate on. These are
+    `get_more_info`'s "test-accuracy". Architectures without a run on the data set are left out.
 
     Args:
         path: The official file.

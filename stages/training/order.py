@@ -1,4 +1,4 @@
-"""Data order and augmentation draws as pure functions of seed and step, so that resume is exact (SPEC R9, R10)."""
+"""Data order and augmentation draws, pure functions of seed and step: resume is exact (SPEC R9, R10)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,217 @@
+"""The command line: it parses, calls, prints and turns mistakes into one line; nothing else.
+
+Commands import what they need when they run, so that `pipeline --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storage_schema.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from stages.stage import Experiment, Stage
+
+app = typer.Typer(
+    help="Collect training dynamics of neural networks, and predict from them how good a network will be.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Image data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="demo, cifar10, cifar100, cifar10-small, cifar100-small.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StageOption = Annotated[str, typer.Option("--stage", help="Name of a stage, or all.")]
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="The directory to make.")],
+    preset: PresetOption,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make an experiment directory: settings, plan and identity."""
+    from pipeline.experiment import initialize
+
+    experiment = initialize(directory, preset, settings or [])
+    facts = {
+        "experiment": str(directory),
+        "identity": experiment.identity,
+        "architectures": len(experiment.architectures),
+        "next": f"pipeline run --experiment {directory} --stage all",
+    }
+    _print(facts, as_json)
+
+
+@app.command()
+def run(
+    stage: StageOption = "all",
+    array: Annotated[str | None, typer.Option(help="Indices, as Slurm writes them: 0-999, 0-99:3, 1,5,9-12.")] = None,
+    cluster: Annotated[str, typer.Option(help="inline (this process), local (worker processes) or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 shares the cores out.")] = 0,
+    experiment: ExperimentOption = Path(),
+    preset: Annotated[str | None, typer.Option("--preset", help="Make the experiment first, if it is not there.")] = None,
+    settings: SetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and what it would take.")] = False,
+    allow_device_change: Annotated[bool, typer.Option(help="Resume on another device or versions; recorded.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what is missing of one stage or of all; run it again after any interruption."""
+    from rich.console import Console
+
+    from pipeline.registry import chosen
+    from pipeline.run import RunOptions, missing_indices, run_stage, summary
+    from pipeline.status import stage_status
+
+    stages = chosen(stage)
+    if cluster not in ("auto", "inline", "local"):
+        raise UserError(f"unknown cluster {cluster!r}; use inline, local or auto")
+    opened = _open_or_make(experiment, preset, settings or [])
+    wanted = _wanted(opened, stages, array)
+    console = Console(stderr=True, highlight=False)
+    if dry_run:
+        _dry_run(opened, stages, wanted, workers, as_json)
+        return
+    options = RunOptions(cluster=cluster, workers=workers, allow_device_change=allow_device_change)
+    code, report = 0, {}
+    for each in stages:
+        indices = missing_indices(opened, each, wanted)
+        code = run_stage(opened, each, indices, options, console)
+        status = stage_status(opened, each)
+        report[each.name] = {state: len(found) for state, found in status.indices.items()}
+        if not as_json:
+            print(summary(status))
+        if code:
+            break
+    if as_json:
+        print(json.dumps(report))
+    raise typer.Exit(code)
+
+
+@app.command()
+def status(
+    stage: StageOption = "all",
+    experiment: ExperimentOption = Path(),
+    missing: Annotated[bool, typer.Option("--missing", help="Print what is not done as an --array value.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is done, partial, running, failed and missing, from the data."""
+    from pipeline.array_spec import format_array
+    from pipeline.experiment import load
+    from pipeline.registry import chosen
+    from pipeline.run import summary
+    from pipeline.status import stage_status
+
+    opened = load(experiment)
+    found = [stage_status(opened, each) for each in chosen(stage)]
+    if missing:
+        unfinished = found[0].unfinished
+        if unfinished:
+            print(format_array(unfinished))
+        return
+    if as_json:
+        states = {s.stage: {state: format_array(i) if i else "" for state, i in s.indices.items()} for s in found}
+        failures = {s.stage: s.failures for s in found}
+        print(json.dumps({"identity": opened.identity, "stages": states, "failures": failures}))
+        return
+    for each in found:
+        print(summary(each))
+        for index, reason in sorted(each.failures.items())[:10]:
+            print(f"  {index}: {reason}")
+    todo = [s.stage for s in found if s.unfinished]
+    where = "" if experiment == Path() else f" --experiment {experiment}"
+    print(f"next: pipeline run --stage {todo[0]}{where}" if todo else "all done")
+
+
+@data_app.command()
+def manifest(
+    directory: Annotated[Path, typer.Argument(help="Folder that holds the data set's files.")],
+    name: Annotated[str | None, typer.Option(help="Which data set; needed when the folder holds several.")] = None,
+) -> None:
+    """Vouch for data files that no official list covers: write their checksums beside them."""
+    from stages.datasets.checksums import names_at, write_manifest
+
+    for each in [name] if name else names_at(directory):
+        print(f"wrote {write_manifest(directory, each)}")
+
+
+def _open_or_make(root: Path, preset: str | None, settings: list[str]) -> Experiment:
+    from pipeline import config, experiment
+
+    if preset is None:
+        if settings:
+            raise UserError("--set only goes with --preset: an experiment's settings do not change once it is made")
+        return experiment.load(root)
+    if not (root / "experiment.toml").exists():
+        return experiment.initialize(root, preset, settings)
+    opened = experiment.load(root)
+    asked = config.resolve(config.with_settings(config.preset(preset), settings))
+    record = {"settings": config.scientific(opened.config)}
+    experiment.check_settings(record, config.scientific(asked), f"{root} and preset {preset}")
+    return opened
+
+
+def _wanted(opened: Experiment, stages: list[Stage], array: str | None) -> list[int] | None:
+    from pipeline.array_spec import parse_array
+
+    if array is None:
+        return None
+    return list(parse_array(array).within(min(each.num_tasks(opened) for each in stages)).indices)
+
+
+def _dry_run(opened: Experiment, stages: list[Stage], wanted: list[int] | None, workers: int, as_json: bool) -> None:
+    from pipeline.array_spec import format_array
+    from pipeline.forecast import forecast
+    from pipeline.run import RunOptions, missing_indices, worker_count
+
+    report: dict[str, Any] = {}
+    for each in stages:
+        indices = missing_indices(opened, each, wanted)
+        expected = forecast(opened, each, indices)
+        hands = max(1, worker_count(opened, RunOptions(workers=workers), len(indices)))
+        report[each.name] = {
+            "indices": len(indices),
+            "array": format_array(indices) if indices else "",
+            "workers": hands,
+            "hours": round(expected.seconds / hands / 3600, 3),
+            "files": expected.files,
+            "megabytes": round(expected.bytes / 1e6, 1),
+            "measured": expected.measured,
+        }
+    _print(report, as_json)
+
+
+def _print(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        print(f"{key}: {text}")
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+
+
+def _fail(text: str) -> None:
+    print(f"pipeline: {' '.join(text.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,139 @@
+"""Reading and writing `experiment.toml`: presets, `--set`, unknown keys, and the comment of every setting."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from stages.settings import ConfigError
+from stages.stage import ExperimentConfig
+from stages.training.config import NUMERICS_VERSION
+from storage_schema import schema
+
+SECTIONS: dict[str, Any] = get_type_hints(ExperimentConfig)
+Tree = dict[str, dict[str, Any]]
+
+
+def preset_names() -> list[str]:
+    """Return the names of all presets."""
+    files = resources.files("pipeline").joinpath("presets").iterdir()
+    return sorted(file.name[:-5] for file in files if file.name.endswith(".toml"))
+
+
+def preset(name: str) -> Tree:
+    """Return a preset's settings.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"unknown preset {name!r}{_nearest(name, preset_names())}")
+    text = resources.files("pipeline").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def read(path: Path) -> ExperimentConfig:
+    """Read `experiment.toml`.
+
+    Raises:
+        ConfigError: It is not TOML, or holds an unknown key or a value that is not allowed.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return resolve(tree)
+
+
+def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
+    """Turn sections of settings into a checked configuration; what is not said is the default.
+
+    Raises:
+        ConfigError: An unknown section or key (the nearest one is named), or a value that is not allowed.
+    """
+    for section in tree:
+        if section not in SECTIONS:
+            raise ConfigError(f"unknown section [{section}]{_nearest(section, SECTIONS)}")
+        if not isinstance(tree[section], dict):
+            raise ConfigError(f"{section} = {tree[section]!r} is not a section; write [{section}]")
+    parts = {}
+    for section, kind in SECTIONS.items():
+        known = [field.name for field in dataclasses.fields(kind)]
+        for key in tree.get(section, {}):
+            if key not in known:
+                raise ConfigError(f"unknown key {section}.{key}{_nearest(f'{section}.{key}', all_keys())}")
+        parts[section] = kind(**tree.get(section, {}))
+    return ExperimentConfig(**parts)
+
+
+def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
+    """Apply `section.key=value` settings to a tree.
+
+    Raises:
+        ConfigError: A setting without `=` or of an unknown key.
+    """
+    changed = {section: dict(values) for section, values in tree.items()}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        section, _, key = name.strip().partition(".")
+        if not equals:
+            raise ConfigError(f"--set {text} has no '='; write --set section.key=value")
+        if name.strip() not in all_keys():
+            raise ConfigError(f"unknown key {name.strip()}{_nearest(name.strip(), all_keys())}")
+        changed.setdefault(section, {})[key] = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
+    return changed
+
+
+def all_keys() -> list[str]:
+    """Return every key as `section.key`."""
+    return [f"{section}.{f.name}" for section, kind in SECTIONS.items() for f in dataclasses.fields(kind)]
+
+
+def scientific(config: ExperimentConfig) -> dict[str, Any]:
+    """Return every setting that decides results, by `section.key`, with the versions of schema and numerics."""
+    values: dict[str, Any] = {"schema_version": schema.VERSION, "numerics_version": NUMERICS_VERSION}
+    for section in SECTIONS:
+        part = getattr(config, section)
+        for field in dataclasses.fields(part):
+            if field.metadata["identity"]:
+                values[f"{section}.{field.name}"] = getattr(part, field.name)
+    return values
+
+
+def to_toml(config: ExperimentConfig, preset_name: str) -> str:
+    """Write every setting, each with its comment."""
+    lines = [f"# Made from preset {preset_name}. Everything here that is not marked 'path' decides results."]
+    for section in SECTIONS:
+        part = getattr(config, section)
+        lines += ["", f"[{section}]"]
+        for field in dataclasses.fields(part):
+            mark = "" if field.metadata["identity"] else " (path or place: not part of the identity)"
+            lines.append(f"# {field.metadata['help']}{mark}")
+            lines.append(f"{field.name} = {_literal(getattr(part, field.name))}")
+    return "\n".join(lines) + "\n"
+
+
+def _literal(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
+
+
+def _parse(text: str, kind: type) -> Any:
+    """A value in TOML's notation or, for strings, as it stands; `check` says what is wrong with it."""
+    if kind is str:
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"

@@ -1,0 +1,123 @@
+"""One execution of one index: lease, resume, work, marker; the same inline, in a worker and on a cluster."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.experiment import load
+from pipeline.registry import STAGES
+from slurm.preemption import EXIT_STOPPED, StopFlag
+from stages.stage import Execution, Experiment, Stage, Stopped
+from storage_schema import durable, markers
+from storage_schema.errors import UserError
+from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+
+
+@dataclass(frozen=True)
+class IndexTask:
+    """The picklable work of one stage: nothing but what names it, as all state is on disk."""
+
+    root: str
+    stage: str
+    allow_device_change: bool = False
+
+    def __call__(self, index: int) -> int:
+        """Do what is missing of one index; see `slurm.task.Task`."""
+        return execute(load(Path(self.root)), STAGES[self.stage], index, allow_device_change=self.allow_device_change)
+
+
+def execute(
+    experiment: Experiment,
+    stage: Stage,
+    index: int,
+    *,
+    allow_device_change: bool = False,
+    progress: Callable[[float], None] = lambda _: None,
+) -> int:
+    """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
+    layout = experiment.layout
+    if _done(experiment, stage, index):
+        return EXIT_DONE
+    try:
+        lease = Lease.acquire(layout.lease(stage.name, index), layout.lease_lock(stage.name), index)
+    except LeaseTakenError as taken:
+        _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")
+        return EXIT_DONE
+    try:
+        if not _done(experiment, stage, index):
+            with StopFlag() as flag:
+                _work(experiment, stage, index, lease, flag, allow_device_change, progress)
+        lease.release(finished=True)
+        return EXIT_DONE
+    except LeaseLostError as lost:
+        _say(f"{stage.name} {index}: {lost}")
+        return EXIT_FAILED
+    except Stopped as stopped:
+        lease.release(finished=False)
+        _say(f"{stage.name}: {stopped}; run the same command to go on")
+        return EXIT_STOPPED
+    except Exception as error:
+        _fail(experiment, stage, index, error)
+        lease.release(finished=False)
+        return EXIT_FAILED
+
+
+def _done(experiment: Experiment, stage: Stage, index: int) -> bool:
+    marker = markers.load(experiment.layout.marker(stage.name, index))
+    return marker is not None and marker.identity == experiment.identity
+
+
+def _work(
+    experiment: Experiment,
+    stage: Stage,
+    index: int,
+    lease: Lease,
+    flag: StopFlag,
+    allow_device_change: bool,
+    progress: Callable[[float], None],
+) -> None:
+    def should_stop() -> bool:
+        lease.renew()
+        return flag()
+
+    execution = Execution(
+        should_stop=should_stop, guard=lease.guard, progress=progress, allow_device_change=allow_device_change
+    )
+    outcome = stage.run(experiment, index, execution)
+    layout = experiment.layout
+    marker = markers.Marker(
+        stage=stage.name,
+        index=index,
+        identity=experiment.identity,
+        fence=lease.owner.fence,
+        digests=outcome.digests,
+        result=outcome.result,
+        provenance=outcome.provenance,
+    )
+    with lease.guard():
+        marker.save(layout.marker(stage.name, index))
+        layout.checkpoint(stage.name, index).unlink(missing_ok=True)
+        layout.failure(stage.name, index).unlink(missing_ok=True)
+
+
+def _fail(experiment: Experiment, stage: Stage, index: int, error: Exception) -> None:
+    mistake = isinstance(error, UserError | OSError)
+    text = str(error) if mistake else "".join(traceback.format_exception(error))
+    _say(f"{stage.name} {index} failed: {text}")
+    kind = "input or environment" if mistake else "defect of this program"
+    record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text}
+    try:
+        durable.write_json(experiment.layout.failure(stage.name, index), record)
+    except OSError as also:
+        _say(f"{stage.name} {index}: the failure could not be recorded either: {also}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

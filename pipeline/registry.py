@@ -1,0 +1,23 @@
+"""The stages, by name, in the order in which `--stage all` walks them."""
+
+from __future__ import annotations
+
+from stages.collect.stage import CollectStage
+
+from stages.settings import ConfigError
+from stages.stage import Stage
+
+STAGES: dict[str, Stage] = {"collect": CollectStage()}
+
+
+def chosen(name: str) -> list[Stage]:
+    """Return the stages that a `--stage` value names.
+
+    Raises:
+        ConfigError: There is no such stage.
+    """
+    if name == "all":
+        return list(STAGES.values())
+    if name not in STAGES:
+        raise ConfigError(f"unknown stage {name!r}; use all or one of {', '.join(STAGES)}")
+    return [STAGES[name]]

@@ -1,0 +1,150 @@
+"""Running stages: which indices are missing, where they run, and what is shown meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.execute import EXIT_DONE, EXIT_FAILED, IndexTask, execute
+from pipeline.status import StageStatus, count_done, stage_status
+from slurm.local import describe_deaths, run_local
+from slurm.preemption import EXIT_STOPPED
+from stages.stage import Experiment, Stage
+
+PLAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run.
+
+    Attributes:
+        cluster: `inline` is this process, `local` one process a worker.
+        workers: Processes; 0 shares the machine's cores out.
+    """
+
+    cluster: str = "auto"
+    workers: int = 0
+    allow_device_change: bool = False
+
+
+def missing_indices(experiment: Experiment, stage: Stage, wanted: Sequence[int] | None) -> list[int]:
+    """Return the wanted indices that are not done, in order."""
+    done = set(stage_status(experiment, stage).indices["done"])
+    indices = range(stage.num_tasks(experiment)) if wanted is None else wanted
+    return [index for index in indices if index not in done]
+
+
+def run_stage(experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, console: Console) -> int:
+    """Run the missing indices of a stage and gather its results; returns an exit code."""
+    stage.prepare(experiment)
+    workers = worker_count(experiment, options, len(indices))
+    code = EXIT_DONE
+    if indices:
+        with _progress(experiment, stage, len(indices), console) as poll:
+            if workers == 0:
+                code = _inline(experiment, stage, indices, options, poll)
+            else:
+                code = _local(experiment, stage, indices, workers, options, poll, console)
+    stage.finalise(experiment)
+    return code
+
+
+def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> int:
+    """Return the number of worker processes; 0 for inline."""
+    if options.cluster == "inline":
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = options.workers or max(1, cores // experiment.config.training.threads)
+    if options.cluster == "auto" and not options.workers and min(wanted, indices) < 2:
+        return 0
+    return max(1, min(wanted, indices))
+
+
+def _inline(
+    experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, poll: Callable[[], None]
+) -> int:
+    worst = EXIT_DONE
+    for index in indices:
+        code = execute(
+            experiment,
+            stage,
+            index,
+            allow_device_change=options.allow_device_change,
+            progress=lambda _: poll(),
+        )
+        poll()
+        if code == EXIT_STOPPED:
+            return code
+        worst = worst or code
+    return worst
+
+
+def _local(
+    experiment: Experiment,
+    stage: Stage,
+    indices: Sequence[int],
+    workers: int,
+    options: RunOptions,
+    poll: Callable[[], None],
+    console: Console,
+) -> int:
+    task = IndexTask(str(experiment.layout.root), stage.name, options.allow_device_change)
+    codes = run_local(task, indices, workers, threads=experiment.config.training.threads, on_poll=poll)
+    for line in describe_deaths(codes):
+        console.print(line, markup=False)
+    if EXIT_STOPPED in codes.values():
+        return EXIT_STOPPED
+    return EXIT_DONE if not any(codes.values()) else EXIT_FAILED
+
+
+@contextmanager
+def _progress(experiment: Experiment, stage: Stage, total: int, console: Console) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, a plain line now and then elsewhere; done indices are counted from the markers."""
+    before = count_done(experiment, stage)
+    if not console.is_terminal:
+        yield _plain(experiment, stage, total, before, console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        task = bar.add_task(stage.name, total=total)
+        last = 0.0
+
+        def poll() -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.5:
+                last = time.monotonic()
+                bar.update(task, completed=count_done(experiment, stage) - before)
+
+        yield poll
+        bar.update(task, completed=count_done(experiment, stage) - before)
+
+
+def _plain(
+    experiment: Experiment, stage: Stage, total: int, before: int, console: Console
+) -> Callable[[], None]:
+    started = last = time.monotonic()
+
+    def poll() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < PLAIN_SECONDS:
+            return
+        last = now
+        done = count_done(experiment, stage) - before
+        left = f", about {(total - done) * (now - started) / done / 60:.0f} min left" if done else ""
+        console.print(f"{stage.name}: {done} of {total} done after {(now - started) / 60:.1f} min{left}", markup=False)
+
+    return poll
+
+
+def summary(status: StageStatus) -> str:
+    """Return one line: how many indices are in which state."""
+    counts = [f"{len(found)} {state}" for state, found in status.indices.items() if found]
+    return f"{status.stage}: {', '.join(counts) or 'nothing to do'}"

@@ -1,0 +1,79 @@
+"""How far an experiment is, from the data alone: markers, leases, checkpoints and failures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.stage import Experiment, Stage
+from storage_schema import lease, markers
+from storage_schema.layout import Layout
+
+STATES = ("done", "running", "partial", "failed", "missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStatus:
+    """The state of every index of a stage.
+
+    Attributes:
+        indices: By state, ascending. `partial` has a checkpoint and nobody at work on it.
+        failures: Index to the one line that says why it failed last.
+    """
+
+    stage: str
+    indices: dict[str, list[int]]
+    failures: dict[int, str]
+
+    @property
+    def total(self) -> int:
+        """Number of indices."""
+        return sum(map(len, self.indices.values()))
+
+    @property
+    def unfinished(self) -> list[int]:
+        """Indices that a run would take up: everything but the done and the running."""
+        return sorted(i for state in ("partial", "failed", "missing") for i in self.indices[state])
+
+
+def stage_status(experiment: Experiment, stage: Stage) -> StageStatus:
+    """Read the state of every index of a stage: one listing a folder, and one read of each lease and failure."""
+    layout, name = experiment.layout, stage.name
+    done = markers.done_indices(layout.markers(name))
+    running = {i for i in _listed(layout, "leases", name) - done if lease.held(layout.lease(name, i))}
+    failures = {i: _reason(layout.failure(name, i)) for i in _listed(layout, "failures", name) - done}
+    partial = _listed(layout, "checkpoints", name)
+    indices: dict[str, list[int]] = {state: [] for state in STATES}
+    for index in range(stage.num_tasks(experiment)):
+        if index in done:
+            state = "done"
+        elif index in running:
+            state = "running"
+        elif index in failures:
+            state = "failed"
+        else:
+            state = "partial" if index in partial else "missing"
+        indices[state].append(index)
+    return StageStatus(stage=name, indices=indices, failures=failures)
+
+
+def count_done(experiment: Experiment, stage: Stage) -> int:
+    """Return the number of finished indices, from one listing."""
+    return len(markers.done_indices(experiment.layout.markers(stage.name)))
+
+
+def _listed(layout: Layout, folder: str, stage: str) -> set[int]:
+    try:
+        names = [Path(entry.name) for entry in (layout.root / folder / stage).iterdir()]
+    except FileNotFoundError:
+        return set()
+    return {int(name.stem) for name in names if name.suffix in (".json", ".pt") and name.stem.isdigit()}
+
+
+def _reason(path: Path) -> str:
+    try:
+        record = json.loads(path.read_bytes())
+        return f"{record['error']}: {record['message']} ({record['kind']})".replace("\n", " ")
+    except (OSError, ValueError, KeyError):
+        return "unknown: the record of the failure is damaged"

@@ -1,0 +1,188 @@
+"""Train one architecture and stream its statistics into the store; resumable at any mini-batch (R3, R10, R11)."""
+
+from __future__ import annotations
+
+import socket
+import time
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.architectures.genotype import Genotype
+from stages.architectures.layers import max_layers
+from stages.architectures.network import build_network
+from stages.collect.recorder import Recorder
+from stages.datasets.config import DataConfig
+from stages.datasets.load import load
+from stages.stage import Execution, Experiment, Outcome, Stopped
+from stages.training import checkpoint, loop
+from stages.training.config import NUMERICS_VERSION
+from stages.training.determinism import choose_device, fingerprint, make_deterministic
+from storage_schema import schema
+from storage_schema.write import ArchitectureWriter
+
+NAME = "collect"
+
+
+@lru_cache(maxsize=1)
+def device_data(config: DataConfig, device: torch.device) -> loop.DeviceData:
+    """Read the data set once in a process."""
+    return loop.DeviceData.of(load(config), device)
+
+
+def run(experiment: Experiment, index: int, execution: Execution) -> Outcome:
+    """Collect one architecture; see `stages.stage.Stage.run`."""
+    collection = Collection(experiment, index, execution)
+    collection.resume()
+    collection.work()
+    return collection.outcome()
+
+
+class Collection:
+    """One architecture on its way from the first mini-batch to the last."""
+
+    def __init__(self, experiment: Experiment, index: int, execution: Execution) -> None:
+        config = experiment.config
+        make_deterministic(config.training.threads)
+        self._experiment, self._index, self._execution = experiment, index, execution
+        self._device = choose_device(config.training.device)
+        self._data = device_data(config.data, self._device)
+        genotype = Genotype.parse(experiment.architectures[index])
+        network = build_network(genotype, config.network_shape, config.training.seed).to(self._device)
+        self._trainer = loop.Trainer(network, self._data, config.training)
+        self._recorder = Recorder(network, config.recording, max_layers(config.network_shape))
+        self._writer = ArchitectureWriter(experiment.layout.dynamics, index)
+        self._losses = torch.full((config.recording.mini_batches,), torch.nan, device=self._device)
+        self._step = 0
+        self._fingerprint = fingerprint(self._device)
+        self._resumed_on: list[dict[str, str]] = []
+        self._path = experiment.layout.checkpoint(NAME, index)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint is, if there is one."""
+        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
+        if kept is None:
+            return
+        allowed = self._execution.allow_device_change
+        checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
+        loop.restore(self._trainer, kept["trainer"])
+        self._recorder.restore(kept["recorder"])
+        self._losses.copy_(kept["losses"])
+        self._step = kept["step"]
+        self._resumed_on = kept["resumed_on"]
+        if kept["fingerprint"] != self._fingerprint:
+            self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
+
+    def work(self) -> None:
+        """Run the mini-batches that are left.
+
+        Raises:
+            Stopped: Asked to stop; the checkpoint is at the last whole mini-batch.
+        """
+        last = len(self._losses)
+        while self._step < last:
+            taken = self._mini_batch(self._step + 1)
+            stop = self._execution.should_stop() and self._step < last
+            if taken:
+                with self._execution.guard():
+                    self._recorder.flush(self._writer)
+            if taken or stop:
+                self._save()
+            if stop:
+                raise Stopped(f"index {self._index} saved at mini-batch {self._step} of {last}")
+            self._execution.progress(self._step / last)
+
+    def _mini_batch(self, step: int) -> list[int]:
+        start = time.perf_counter()
+        self._losses[step - 1] = self._trainer.backward(step)
+        taken = self._recorder.snapshots_at(step)
+        spent = self._snapshot(step, taken) if taken else 0.0
+        self._trainer.update(step)
+        if taken:
+            self._recorder.losses(self._losses, step)
+        # Without a snapshot nothing is waited for: on a GPU the next mini-batch is prepared meanwhile, and
+        # the seconds of an interval are right when its snapshot has synchronized.
+        self._recorder.seconds[self._recorder.interval_of(step), 0] += time.perf_counter() - start - spent
+        self._step = step
+        return taken
+
+    def _snapshot(self, step: int, taken: list[int]) -> float:
+        recorder, source = self._recorder, self._data.source
+        before = self._clock()
+        for k in taken:
+            recorder.record(k)
+        recorded = self._clock()
+        accuracy, loss = loop.evaluate(
+            self._trainer.network,
+            self._data,
+            source.validation_images,
+            source.validation_labels,
+            self._experiment.config.training.batch_size,
+        )
+        recorder.curve(step, "validation_accuracy", accuracy)
+        recorder.curve(step, "validation_loss", loss)
+        recorder.curve(step, "written", 1.0)
+        validated = self._clock()
+        recorder.seconds[taken[0], 1:] += (recorded - before, validated - recorded)
+        return validated - before
+
+    def _clock(self) -> float:
+        """Seconds, when everything asked of the device so far is done."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+    def _save(self) -> None:
+        content = {
+            "identity": self._experiment.identity,
+            "fingerprint": self._fingerprint,
+            "resumed_on": self._resumed_on,
+            "step": self._step,
+            "losses": self._losses,
+            "trainer": loop.state(self._trainer),
+            "recorder": self._recorder.state(),
+        }
+        with self._execution.guard():
+            checkpoint.save(self._path, content)
+
+    def outcome(self) -> Outcome:
+        """Write everything once more and describe it.
+
+        The rows may come from a checkpoint whose files in the store were lost since; writing the same bytes
+        again costs less than wondering.
+        """
+        with self._execution.guard():
+            self._recorder.flush(self._writer)
+            digests = self._writer.digests()
+        seconds = {
+            activity: [round(float(s), 4) for s in self._recorder.seconds[:, column]]
+            for column, activity in enumerate(schema.ACTIVITIES)
+        }
+        result = {
+            "architecture": self._experiment.architectures[self._index],
+            "diverged": diverged(self._losses),
+            "mini_batches": self._step,
+            "seconds": seconds,
+        }
+        return Outcome(digests=digests, result=result, provenance=provenance(self._fingerprint, self._resumed_on))
+
+
+def diverged(losses: Tensor) -> bool:
+    """Whether a loss is not finite: a result, not a failure (R11)."""
+    return not bool(np.isfinite(losses.cpu().numpy()).all())
+
+
+def provenance(fingerprint: dict[str, str], resumed_on: list[dict[str, str]]) -> dict[str, Any]:
+    """Return what is recorded of where and with what an index was computed."""
+    return {
+        **fingerprint,
+        "code": version("nap2-pipeline"),
+        "zarr": version("zarr"),
+        "numerics": NUMERICS_VERSION,
+        "host": socket.gethostname(),
+        "resumed_on": resumed_on,
+    }

@@ -1,0 +1,116 @@
+"""The `collect` stage: its store, its indices and what it gathers; torch is imported only when an index runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from stages.architectures.genotype import Genotype
+from stages.architectures.layers import flops, layers, max_layers, parameters
+from stages.stage import Execution, Experiment, Outcome
+from storage_schema import markers, schema
+from storage_schema.create import create
+from storage_schema.schema import Sizes
+from storage_schema.write import write_gathered
+
+
+class CollectStage:
+    """Training dynamics of every architecture of the plan, into `dynamics.zarr`."""
+
+    name = "collect"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index an architecture."""
+        return len(experiment.architectures)
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Create the store, unless it is there."""
+        if experiment.layout.dynamics.exists():
+            return
+        sizes = store_sizes(experiment)
+        attributes = {
+            "title": "training dynamics: statistics of weights and gradients",
+            "schema_version": schema.VERSION,
+            "identity": experiment.identity,
+            "data": experiment.config.data.name,
+            "sample": experiment.config.architectures.sample,
+        }
+        create(experiment.layout.dynamics, sizes, store_values(experiment, sizes), attributes)
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Train one architecture."""
+        from stages.collect import collect
+
+        return collect.run(experiment, index, execution)
+
+    def finalise(self, experiment: Experiment) -> None:
+        """Gather scalars and provenance from the markers into arrays of the store."""
+        sizes = store_sizes(experiment)
+        values: dict[str, Any] = {
+            name: np.full(sizes.of(v.dims), v.fill, dtype=_dtype(v.dtype))
+            for name, v in schema.VARIABLES.items()
+            if v.written_by == "finalise"
+        }
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
+            marker = markers.load(experiment.layout.marker(self.name, index))
+            if marker is not None and marker.identity == experiment.identity:
+                _gather(values, index, marker)
+        write_gathered(experiment.layout.dynamics, values)
+
+
+def _dtype(name: str) -> Any:
+    return np.dtypes.StringDType() if name == "string" else np.dtype(name)
+
+
+def _gather(values: dict[str, Any], index: int, marker: markers.Marker) -> None:
+    values["written"][index] = True
+    values["diverged"][index] = marker.result["diverged"]
+    values["provenance"][index] = json.dumps(marker.provenance)
+    for column, activity in enumerate(schema.ACTIVITIES):
+        values["seconds"][index, :, column] = marker.result["seconds"][activity]
+
+
+def store_sizes(experiment: Experiment) -> Sizes:
+    """Return the lengths of the store's dimensions."""
+    recording = experiment.config.recording
+    return Sizes(
+        architectures=len(experiment.architectures),
+        snapshots=len(recording.steps),
+        layers=max_layers(experiment.config.network_shape),
+        mini_batches=recording.mini_batches,
+    )
+
+
+def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
+    """Return coordinates and static values: all of them follow from the plan and the settings."""
+    shape = experiment.config.network_shape
+    genotypes = [Genotype.parse(text) for text in experiment.architectures]
+    units = np.zeros((sizes.architectures, sizes.layers), np.int32)
+    reachable = np.zeros((sizes.architectures, sizes.layers), bool)
+    names = np.full((sizes.architectures, sizes.layers), "", dtype=np.dtypes.StringDType())
+    counts = np.zeros(sizes.architectures, np.int32)
+    for index, genotype in enumerate(genotypes):
+        found = layers(genotype, shape)
+        counts[index] = len(found)
+        units[index, : len(found)] = [layer.units for layer in found]
+        reachable[index, : len(found)] = [layer.reachable for layer in found]
+        names[index, : len(found)] = [layer.name for layer in found]
+    return {
+        "architecture": experiment.architectures,
+        "snapshot": np.arange(sizes.snapshots),
+        "step": experiment.config.recording.steps,
+        "layer": np.arange(sizes.layers),
+        "value": np.arange(schema.VALUES),
+        "feature": schema.FEATURES,
+        "mini_batch": np.arange(1, sizes.mini_batches + 1),
+        "curve": schema.CURVES,
+        "activity": schema.ACTIVITIES,
+        "units": units,
+        "layers": counts,
+        "layer_name": names,
+        "reachable": reachable,
+        "parameters": [parameters(genotype, shape) for genotype in genotypes],
+        "flops": [flops(genotype, shape) for genotype in genotypes],
+    }
