@@ -61,10 +61,10 @@ class StopFlag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        previous, self._previous = self._previous, {}
-        for number, handler in previous.items():
+        for number, handler in self._previous.items():
             # None: a handler that C code installed, which Python cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._previous = {}  # not before: until then a signal still has to reach the outer flag
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self._received = self._received or signal.Signals(number)
