@@ -15,7 +15,6 @@ import typer
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
 
     from stages.stage import Experiment, Stage
 
@@ -29,8 +28,12 @@ data_app = typer.Typer(help="Image data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
-PresetOption = Annotated[str, typer.Option("--preset", help="demo, cifar10, cifar100, cifar10-small, cifar100-small.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="demo, cifar10, cifar100, cifar10-small, cifar100-small.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StageOption = Annotated[str, typer.Option("--stage", help="Name of a stage, or all.")]
 
@@ -58,14 +61,24 @@ def init(
 @app.command()
 def run(
     stage: StageOption = "all",
-    array: Annotated[str | None, typer.Option(help="Indices, as Slurm writes them: 0-999, 0-99:3, 1,5,9-12.")] = None,
-    cluster: Annotated[str, typer.Option(help="inline (this process), local (worker processes) or auto.")] = "auto",
+    array: Annotated[
+        str | None, typer.Option(help="Indices, as Slurm writes them: 0-999, 0-99:3, 1,5,9-12.")
+    ] = None,
+    cluster: Annotated[
+        str, typer.Option(help="inline (this process), local (worker processes) or auto.")
+    ] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 shares the cores out.")] = 0,
     experiment: ExperimentOption = Path(),
-    preset: Annotated[str | None, typer.Option("--preset", help="Make the experiment first, if it is not there.")] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Make the experiment first, if it is not there.")
+    ] = None,
     settings: SetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and what it would take.")] = False,
-    allow_device_change: Annotated[bool, typer.Option(help="Resume on another device or versions; recorded.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would run, and what it would take.")
+    ] = False,
+    allow_device_change: Annotated[
+        bool, typer.Option(help="Resume on another device or versions; recorded.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run what is missing of one stage or of all; run it again after any interruption."""
@@ -104,7 +117,9 @@ def run(
 def status(
     stage: StageOption = "all",
     experiment: ExperimentOption = Path(),
-    missing: Annotated[bool, typer.Option("--missing", help="Print what is not done as an --array value.")] = False,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Print what is not done as an --array value.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is done, partial, running, failed and missing, from the data."""
@@ -122,7 +137,9 @@ def status(
             print(format_array(unfinished))
         return
     if as_json:
-        states = {s.stage: {state: format_array(i) if i else "" for state, i in s.indices.items()} for s in found}
+        states = {
+            s.stage: {state: format_array(i) if i else "" for state, i in s.indices.items()} for s in found
+        }
         failures = {s.stage: s.failures for s in found}
         print(json.dumps({"identity": opened.identity, "stages": states, "failures": failures}))
         return
@@ -138,7 +155,9 @@ def status(
 @data_app.command()
 def manifest(
     directory: Annotated[Path, typer.Argument(help="Folder that holds the data set's files.")],
-    name: Annotated[str | None, typer.Option(help="Which data set; needed when the folder holds several.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Which data set; needed when the folder holds several.")
+    ] = None,
 ) -> None:
     """Vouch for data files that no official list covers: write their checksums beside them."""
     from stages.datasets.checksums import names_at, write_manifest
@@ -152,7 +171,9 @@ def _open_or_make(root: Path, preset: str | None, settings: list[str]) -> Experi
 
     if preset is None:
         if settings:
-            raise UserError("--set only goes with --preset: an experiment's settings do not change once it is made")
+            raise UserError(
+                "--set only goes with --preset: an experiment's settings do not change once it is made"
+            )
         return experiment.load(root)
     if not (root / "experiment.toml").exists():
         return experiment.initialize(root, preset, settings)
@@ -171,7 +192,9 @@ def _wanted(opened: Experiment, stages: list[Stage], array: str | None) -> list[
     return list(parse_array(array).within(min(each.num_tasks(opened) for each in stages)).indices)
 
 
-def _dry_run(opened: Experiment, stages: list[Stage], wanted: list[int] | None, workers: int, as_json: bool) -> None:
+def _dry_run(
+    opened: Experiment, stages: list[Stage], wanted: list[int] | None, workers: int, as_json: bool
+) -> None:
     from pipeline.array_spec import format_array
     from pipeline.forecast import forecast
     from pipeline.run import RunOptions, missing_indices, worker_count

@@ -30,7 +30,9 @@ class IndexTask:
 
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
-        return execute(load(Path(self.root)), STAGES[self.stage], index, allow_device_change=self.allow_device_change)
+        return execute(
+            load(Path(self.root)), STAGES[self.stage], index, allow_device_change=self.allow_device_change
+        )
 
 
 def execute(
@@ -63,7 +65,7 @@ def execute(
         lease.release(finished=False)
         _say(f"{stage.name}: {stopped}; run the same command to go on")
         return EXIT_STOPPED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
         _fail(experiment, stage, index, error)
         lease.release(finished=False)
         return EXIT_FAILED

@@ -67,7 +67,9 @@ def load(root: Path) -> Experiment:
     """
     layout = Layout(root)
     if not layout.config.is_file() or not layout.identity.is_file():
-        raise ExperimentError(f"{root} is not an experiment; make one with: pipeline init --preset demo {root}")
+        raise ExperimentError(
+            f"{root} is not an experiment; make one with: pipeline init --preset demo {root}"
+        )
     resolved = config.read(layout.config)
     record = _read_identity(layout.identity)
     check_settings(record, config.scientific(resolved), str(layout.config))
@@ -97,7 +99,9 @@ def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where
             f"{where}: schema version {kept['schema_version']} is newer than {schema.VERSION}; update nap2-pipeline"
         )
     keys = sorted(set(kept) | set(settings))
-    differing = [f"{k} {kept.get(k)!r} -> {settings.get(k)!r}" for k in keys if kept.get(k) != settings.get(k)]
+    differing = [
+        f"{k} {kept.get(k)!r} -> {settings.get(k)!r}" for k in keys if kept.get(k) != settings.get(k)
+    ]
     if differing:
         raise ExperimentError(
             f"{where}: not the experiment that was made here ({'; '.join(differing)}); "

@@ -37,14 +37,18 @@ class Forecast:
 def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
     """Estimate the cost of indices of a stage."""
     if not isinstance(stage, CollectStage):
-        return Forecast(measured=False, seconds=_rough_labels(experiment, indices), files=len(indices), bytes=0)
+        return Forecast(
+            measured=False, seconds=_rough_labels(experiment, indices), files=len(indices), bytes=0
+        )
     done = sorted(markers.done_indices(experiment.layout.markers(stage.name)))[:SAMPLE]
     if done:
         seconds = statistics.mean(_seconds(experiment, index) for index in done)
         size = statistics.mean(_bytes(experiment, index) for index in done)
     else:
         some = indices[:SAMPLE]
-        seconds = statistics.mean(_rough_seconds(experiment, i, _images(experiment)) for i in some) if some else 0
+        seconds = (
+            statistics.mean(_rough_seconds(experiment, i, _images(experiment)) for i in some) if some else 0
+        )
         size = statistics.mean(_rough_bytes(experiment, i) for i in some) if some else 0
     n = len(indices)
     return Forecast(

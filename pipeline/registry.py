@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from stages.collect.stage import CollectStage
-
 from stages.settings import ConfigError
 from stages.stage import Stage
 

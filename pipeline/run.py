@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from pipeline.execute import EXIT_DONE, EXIT_FAILED, IndexTask, execute
 from pipeline.status import StageStatus, count_done, stage_status
@@ -41,7 +48,9 @@ def missing_indices(experiment: Experiment, stage: Stage, wanted: Sequence[int] 
     return [index for index in indices if index not in done]
 
 
-def run_stage(experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, console: Console) -> int:
+def run_stage(
+    experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, console: Console
+) -> int:
     """Run the missing indices of a stage and gather its results; returns an exit code."""
     stage.prepare(experiment)
     workers = worker_count(experiment, options, len(indices))
@@ -68,7 +77,11 @@ def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> i
 
 
 def _inline(
-    experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, poll: Callable[[], None]
+    experiment: Experiment,
+    stage: Stage,
+    indices: Sequence[int],
+    options: RunOptions,
+    poll: Callable[[], None],
 ) -> int:
     worst = EXIT_DONE
     for index in indices:
@@ -105,7 +118,9 @@ def _local(
 
 
 @contextmanager
-def _progress(experiment: Experiment, stage: Stage, total: int, console: Console) -> Iterator[Callable[[], None]]:
+def _progress(
+    experiment: Experiment, stage: Stage, total: int, console: Console
+) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, a plain line now and then elsewhere; done indices are counted from the markers."""
     before = count_done(experiment, stage)
     if not console.is_terminal:
@@ -139,7 +154,9 @@ def _plain(
         last = now
         done = count_done(experiment, stage) - before
         left = f", about {(total - done) * (now - started) / done / 60:.0f} min left" if done else ""
-        console.print(f"{stage.name}: {done} of {total} done after {(now - started) / 60:.1f} min{left}", markup=False)
+        console.print(
+            f"{stage.name}: {done} of {total} done after {(now - started) / 60:.1f} min{left}", markup=False
+        )
 
     return poll
 

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Final
 
 from slurm.preemption import EXIT_STOPPED, STOP_SIGNALS, StopFlag
@@ -167,10 +168,7 @@ def _threads_environment(threads: int) -> Iterator[None]:
 
 def _work(task: Task, indices: tuple[int, ...]) -> None:
     """Body of one worker process; ends it with its exit code."""
-    for (
-        number
-    ) in STOP_SIGNALS:  # what the flag restores: a signal that comes last must not kill a process that ends
-        signal.signal(number, signal.SIG_IGN)
+    _handle_stops(_late)
     try:
         with StopFlag() as flag:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -178,7 +176,18 @@ def _work(task: Task, indices: tuple[int, ...]) -> None:
             code = _walk(task, indices, flag)
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
+    # An ending interpreter gives its handlers back to the system, and a signal that comes last would kill it.
+    _handle_stops(signal.SIG_IGN)
     raise SystemExit(code)
+
+
+def _handle_stops(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
+
+
+def _late(_number: int, _frame: FrameType | None) -> None:
+    """For a signal after the walk; SIG_IGN from the start would drop those that wait to be unblocked."""
 
 
 def _walk(task: Task, indices: tuple[int, ...], flag: StopFlag) -> int:

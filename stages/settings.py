@@ -1,4 +1,4 @@
-"""Declaring and checking settings: frozen dataclasses whose fields carry help, range and identity (DESIGN, house style 3)."""
+"""Declaring and checking settings: frozen dataclasses whose fields carry help, range and identity."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _check_type(config: Any, name: str, expected: type) -> None:
         object.__setattr__(config, name, float(value))
     elif type(value) is not expected:
         raise ConfigError(f"{_section(config)}.{name} = {value!r} is not of type {expected.__name__}")
-    elif expected is float and not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{_section(config)}.{name} = {value!r} is not a finite number")
 
 

@@ -58,7 +58,7 @@ class Experiment:
     data_digest: str
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818  it is no error
     """The execution saved its state because it was asked to stop; run again to go on."""
 
 

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 PARTIAL = ".partial"
 
 
-def write(path: Path, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
+def write(path: Path, content: bytes | bytearray | memoryview | Callable[[BinaryIO], object]) -> None:
     """Replace `path` by `content`: temporary file, fsync, rename, fsync of the folder.
 
     Args:

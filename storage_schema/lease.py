@@ -114,7 +114,9 @@ class Lease:
             current = read(self._path)
             if current is None or current.token != self.owner.token:
                 taker = "nobody" if current is None else f"process {current.pid} on {current.host}"
-                raise LeaseLostError(f"index {self._index} was taken over by {taker}; nothing more is written")
+                raise LeaseLostError(
+                    f"index {self._index} was taken over by {taker}; nothing more is written"
+                )
             yield
 
     def renew(self) -> None:

@@ -51,7 +51,9 @@ def load(path: Path) -> Marker | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
-        raise MarkerError(f"{path} is not a readable marker ({error}); delete it and run the stage again") from error
+        raise MarkerError(
+            f"{path} is not a readable marker ({error}); delete it and run the stage again"
+        ) from error
 
 
 def done_indices(folder: Path) -> set[int]:

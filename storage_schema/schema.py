@@ -104,7 +104,9 @@ VARIABLES: dict[str, Variable] = {
     "value": _coordinate("value", "int64", "0: the whole layer; 1-99: its sampled units (R6)"),
     "feature": _coordinate("feature", "string", "statistic (R6)"),
     "mini_batch": _coordinate("mini_batch", "int64", "mini-batch, counted from 1", "mini-batch"),
-    "curve": _coordinate("curve", "string", "what the curve shows; written: both maps of the snapshot are on disk"),
+    "curve": _coordinate(
+        "curve", "string", "what the curve shows; written: both maps of the snapshot are on disk"
+    ),
     "activity": _coordinate("activity", "string", "what the time was spent on"),
     "weights": _maps("weights"),
     "gradients": _maps("gradients"),

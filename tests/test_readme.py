@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```(console|python|text)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.S)
+BLOCKS = re.findall(
+    r"```(console|python|text)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
+)
 
 
 def run(command: list[str], folder: Path) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,14 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def parent(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
+def parent(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """Start `run_local` in a session of its own, so that signals to its group miss the tests."""
     script = tmp_path / "script" / "run.py"
     script.parent.mkdir()
     script.write_text(RUN)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+    started: list[subprocess.Popen[str]] = []
 
     def start(kind: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -62,11 +65,18 @@ def parent(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
             text=True,
             start_new_session=True,
         )
+        started.append(process)
         suffix = "claim" if kind == "polite" else "started"
         wait_for(lambda: bool(names(tmp_path, suffix)) and process.poll() is None)
         return process
 
-    return start
+    yield start
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def test_workers_share_the_indices_and_each_is_done_once(tmp_path: Path) -> None:
@@ -144,6 +154,19 @@ def test_a_signal_to_the_parent_stops_all_workers_at_a_boundary(
     assert names(tmp_path, "stopped") == names(tmp_path, "claim")
 
 
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_workers_start_is_not_lost(tmp_path: Path, sent: signal.Signals) -> None:
+    pending = [sent]
+
+    def send_once() -> None:
+        if pending:
+            os.kill(os.getpid(), pending.pop())
+
+    codes = run_local(Claim(folder=tmp_path, seconds=60), range(4), 2, on_poll=send_once, poll_seconds=0.001)
+    assert codes == {0: EXIT_STOPPED, 1: EXIT_STOPPED}
+    assert names(tmp_path, "claim") == set()
+
+
 def test_control_c_at_a_terminal_reaches_everybody_and_interrupts_nobody(
     tmp_path: Path, parent: Callable[[str], subprocess.Popen[str]]
 ) -> None:
@@ -172,7 +195,7 @@ def test_workers_stop_when_the_parent_is_killed(
     tmp_path: Path, parent: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     process = parent("polite")
-    wait_for(lambda: len(names(tmp_path, "claim")) == 2)
+    wait_for(lambda: sum(path.stat().st_size > 0 for path in tmp_path.glob("*.claim")) == 2)
     pids = [int(path.read_text()) for path in tmp_path.glob("*.claim")]
     process.kill()
     process.communicate()

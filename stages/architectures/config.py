@@ -20,9 +20,14 @@ class ArchitecturesConfig:
     cells_per_stage: int = setting(5, "cells in each of the three stages (paper: 5)", ge=1)
     number: int = setting(1000, "architectures drawn", ge=1, le=NUM_GENOTYPES)
     slice: int = setting(
-        0, "which disjoint part of the shuffled space: CIFAR-10 0, CIFAR-100 1, ImageNet16-120 2, SVHN 3", ge=0, le=3
+        0,
+        "which disjoint part of the shuffled space: CIFAR-10 0, CIFAR-100 1, ImageNet16-120 2, SVHN 3",
+        ge=0,
+        le=3,
     )
-    sample: str = setting("uniform", "uniform, or accuracies spread as in the paper", choices=("uniform", "paper"))
+    sample: str = setting(
+        "uniform", "uniform, or accuracies spread as in the paper", choices=("uniform", "paper")
+    )
     seed: int = setting(42, "seed of the permutation that is cut into slices", ge=0, le=2**32 - 1)
 
     def __post_init__(self) -> None:

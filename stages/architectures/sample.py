@@ -48,7 +48,9 @@ def _as_in_paper(
     pool: list[str], config: ArchitecturesConfig, labels: Mapping[str, float] | None, data: str
 ) -> list[str]:
     if labels is None:
-        raise ConfigError('architectures.sample = "paper" needs labels beforehand; set labels.source = "table"')
+        raise ConfigError(
+            'architectures.sample = "paper" needs labels beforehand; set labels.source = "table"'
+        )
     drawn: list[str] = []
     for low, high, share in PAPER_SHARES.get(data, _EVEN):
         wanted = round(share * config.number)

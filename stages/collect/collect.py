@@ -168,7 +168,9 @@ class Collection:
             "mini_batches": self._step,
             "seconds": seconds,
         }
-        return Outcome(digests=digests, result=result, provenance=provenance(self._fingerprint, self._resumed_on))
+        return Outcome(
+            digests=digests, result=result, provenance=provenance(self._fingerprint, self._resumed_on)
+        )
 
 
 def diverged(losses: Tensor) -> bool:

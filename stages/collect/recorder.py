@@ -15,7 +15,7 @@ from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
 
 
-def layer_weights(network: nn.Module) -> list[nn.Parameter]:
+def layer_weights(network: nn.Module) -> list[Tensor]:
     """Return the weight of every Conv2d and Linear, in registration order (R1)."""
     return [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # must be set before CUDA starts
 
-import torch  # noqa: E402
+import torch
 
 
 def make_deterministic(threads: int) -> None:
@@ -31,7 +31,12 @@ def choose_device(name: str) -> torch.device:
 def fingerprint(device: torch.device) -> dict[str, str]:
     """Return what bits depend on besides the settings: device model and library versions."""
     model = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {"device": model, "torch": version("torch"), "numpy": version("numpy"), "python": platform.python_version()}
+    return {
+        "device": model,
+        "torch": version("torch"),
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }
 
 
 def _processor() -> str:

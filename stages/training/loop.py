@@ -115,7 +115,11 @@ def learning_rate(config: TrainingConfig, step: int, images: int) -> float:
 
 
 def evaluate(
-    network: nn.Module, data: DeviceData, images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int
+    network: nn.Module,
+    data: DeviceData,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    batch_size: int,
 ) -> tuple[float, float]:
     """Return accuracy (fraction) and mean loss (nats) in eval mode, leaving the network as it was (R4)."""
     was_training = network.training

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import zarr
-
 from bench_statistics import snapshot
+
 from pipeline.experiment import initialize
 from stages.collect.stage import CollectStage
 from stages.collect.statistics import StatisticsPlan, statistics
@@ -100,9 +100,9 @@ def main() -> None:
         }
         old = sum((folder / f"{kind}.bz2").stat().st_size for kind in padded)
         new = sum(object_path(path, kind, 0).stat().st_size for kind in single)
-        print(f"bytes             pickle {old / 1e6:8.2f} MB   store {new / 1e6:8.2f} MB   {100 * new / old:.0f} %")
+        print(f"bytes  pickle {old / 1e6:.2f} MB   store {new / 1e6:.2f} MB   {100 * new / old:.0f} %")
         for what, (plain, ours) in pairs.items():
-            print(f"{what:<17} pickle {plain * 1e3:8.1f} ms   store {ours * 1e3:8.1f} ms   {plain / ours:.0f}x")
+            print(f"{what}  pickle {plain * 1e3:.1f} ms   store {ours * 1e3:.1f} ms   {plain / ours:.0f}x")
 
 
 if __name__ == "__main__":
