@@ -15,7 +15,6 @@ import typer
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
-
     from stages.stage import Experiment, Stage
 
 app = typer.Typer(

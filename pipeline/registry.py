@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from stages.collect.stage import CollectStage
+from stages.labels.stage import LabelsStage
 from stages.settings import ConfigError
 from stages.stage import Stage
 
-STAGES: dict[str, Stage] = {"collect": CollectStage()}
+STAGES: dict[str, Stage] = {"collect": CollectStage(), "labels": LabelsStage()}
 
 
 def chosen(name: str) -> list[Stage]:

@@ -1,4 +1,4 @@
-"""The README's commands and Python, run in order as written, with the output it shows."""
+"""Commands and Python of the documents, run in order as written, with the output they show."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(
-    r"```(console|python|text)\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL
-)
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document: str) -> list[tuple[str, str]]:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(r"```(console|python|text)\n(.*?)```", text, flags=re.DOTALL)
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -31,9 +33,10 @@ def pipeline(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_commands_and_python_do_what_the_readme_shows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", ["README.md", "docs/operators.md"])
+def test_commands_and_python_do_what_the_document_shows(document: str, tmp_path: Path) -> None:
     printed = ""
-    for kind, text in BLOCKS:
+    for kind, text in blocks(document):
         if kind == "console":
             for line in text.strip().splitlines():
                 run(pipeline(line), tmp_path)
@@ -41,10 +44,11 @@ def test_commands_and_python_do_what_the_readme_shows(tmp_path: Path) -> None:
             printed = run([sys.executable, "-W", "error", "-c", text], tmp_path)
         else:
             assert printed == text
-    assert (tmp_path / "runs" / "demo-0.png").stat().st_size > 10_000
+    if document == "README.md":
+        assert (tmp_path / "runs" / "demo-0.png").stat().st_size > 10_000
 
 
 def test_the_readme_has_the_blocks_that_are_run() -> None:
-    kinds = [kind for kind, _ in BLOCKS]
+    kinds = [kind for kind, _ in blocks("README.md")]
     assert kinds.count("console") == 2
     assert kinds[kinds.index("python") + 1] == "text"

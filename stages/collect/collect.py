@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import time
-from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -16,22 +15,15 @@ from stages.architectures.genotype import Genotype
 from stages.architectures.layers import max_layers
 from stages.architectures.network import build_network
 from stages.collect.recorder import Recorder
-from stages.datasets.config import DataConfig
-from stages.datasets.load import load
 from stages.stage import Execution, Experiment, Outcome, Stopped
 from stages.training import checkpoint, loop
 from stages.training.config import NUMERICS_VERSION
+from stages.training.data import device_data
 from stages.training.determinism import choose_device, fingerprint, make_deterministic
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
 
 NAME = "collect"
-
-
-@lru_cache(maxsize=1)
-def device_data(config: DataConfig, device: torch.device) -> loop.DeviceData:
-    """Read the data set once in a process."""
-    return loop.DeviceData.of(load(config), device)
 
 
 def run(experiment: Experiment, index: int, execution: Execution) -> Outcome:
@@ -50,7 +42,7 @@ class Collection:
         make_deterministic(config.training.threads)
         self._experiment, self._index, self._execution = experiment, index, execution
         self._device = choose_device(config.training.device)
-        self._data = device_data(config.data, self._device)
+        self._data = device_data(config.data, self._device, experiment.data_digest)
         genotype = Genotype.parse(experiment.architectures[index])
         network = build_network(genotype, config.network_shape, config.training.seed).to(self._device)
         self._trainer = loop.Trainer(network, self._data, config.training)

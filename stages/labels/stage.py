@@ -1,0 +1,63 @@
+"""The `labels` stage: one accuracy an architecture, whatever its source; torch only where it trains (R13)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+
+from stages.labels.errors import LabelError
+from stages.stage import Execution, Experiment, Outcome
+from storage_schema import durable, markers
+
+
+class LabelsStage:
+    """Labels of every architecture of the plan, gathered into `labels.csv`."""
+
+    name = "labels"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index an architecture."""
+        return len(experiment.architectures)
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Nothing is shared."""
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Take the planned label, or train for it.
+
+        Raises:
+            LabelError: The plan has no label though labels are not trained here.
+        """
+        source = experiment.config.labels.source
+        provenance: dict[str, str] = {"source": source}
+        if source == "training":
+            from stages.labels.train import train_to_the_end
+
+            label, fingerprint = train_to_the_end(experiment, index, execution, self.name)
+            provenance |= fingerprint
+        else:
+            planned = experiment.planned_labels[index]
+            if planned is None:
+                raise LabelError(
+                    f"{experiment.layout.plan} has no label for index {index}; make the experiment again"
+                )
+            label = planned
+        return Outcome(digests={"label": label_digest(label)}, result={"label": label}, provenance=provenance)
+
+    def finalise(self, experiment: Experiment) -> None:
+        """Gather the labels of finished indices into `labels.csv`."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("index", "architecture", "label", "source"))
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
+            marker = markers.load(experiment.layout.marker(self.name, index))
+            if marker is not None and marker.identity == experiment.identity:
+                row = (index, experiment.architectures[index], repr(marker.result["label"]))
+                writer.writerow((*row, marker.provenance["source"]))
+        durable.write(experiment.layout.labels, text.getvalue().encode())
+
+
+def label_digest(label: float) -> str:
+    """Return SHA-256 of a label as it is written."""
+    return hashlib.sha256(repr(label).encode()).hexdigest()
