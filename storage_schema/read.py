@@ -1,0 +1,96 @@
+"""Lazy views of a store: the data set as it is, and the feature maps that models see (R2, R8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from storage_schema import schema
+from storage_schema.errors import UserError
+
+
+class StoreError(UserError, ValueError):
+    """A store that is not there, of another experiment or schema, or lacks what is asked of it."""
+
+
+def open_dynamics(path: Path) -> xr.Dataset:
+    """Open a store lazily; nothing but metadata and coordinates is read.
+
+    Raises:
+        StoreError: There is no store, or its schema is newer than this code.
+    """
+    if not (path / "zarr.json").is_file():
+        raise StoreError(f"{path} is not a store; fill it with: pipeline run --stage collect")
+    dataset = xr.open_zarr(path)
+    version = dataset.attrs.get("schema_version", 0)
+    if version > schema.VERSION:
+        raise StoreError(f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline")
+    return dataset
+
+
+def check_identity(path: Path, identity: str) -> None:
+    """Refuse a store of another experiment.
+
+    Raises:
+        StoreError: Its identity is not `identity`.
+    """
+    found = open_dynamics(path).attrs.get("identity")
+    if found != identity:
+        raise StoreError(f"{path} belongs to experiment {found}, not {identity}; move it away, then run again")
+
+
+def written(path: Path, architectures: Sequence[int] | slice = slice(None)) -> NDArray[np.bool_]:
+    """Return which snapshots are on disk by now, bool (architectures, snapshots), also while tasks run."""
+    dataset = open_dynamics(path).isel(architecture=architectures)
+    live = dataset["curves"].sel(curve="written", mini_batch=dataset["step"]).notnull()
+    found: NDArray[np.bool_] = live.transpose("architecture", "snapshot").values
+    return found
+
+
+class FeatureMaps:
+    """Feature maps of one kind, read when asked for; one map touches one file.
+
+    Args:
+        path: The store.
+        kind: `weights` or `gradients`.
+        cap: Layers of a map: deeper networks are cut, others padded with zeros (R2).
+    """
+
+    def __init__(self, path: Path, kind: str, cap: int = schema.LAYER_CAP) -> None:
+        if kind not in schema.KINDS:
+            raise StoreError(f"unknown kind {kind!r}; use one of {', '.join(schema.KINDS)}")
+        open_dynamics(path)
+        self._path, self._kind, self._cap = path, kind, cap
+        array = zarr.open_group(path, mode="r")[kind]
+        assert isinstance(array, zarr.Array)
+        self._array: zarr.Array[Any] = array
+
+    def __getitem__(self, pair: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the map of (architecture, snapshot), float32 (feature 12, layer cap, value 100).
+
+        Raises:
+            StoreError: The snapshot is not written.
+        """
+        rows = np.asarray(self._array[pair[0], pair[1], : self._cap])
+        if np.isnan(rows[..., 0, schema.FEATURES.index("l2")]).all():  # a layer's norm exists unless nothing does
+            raise StoreError(f"{self._path}: architecture {pair[0]} has no snapshot {pair[1]} in {self._kind}")
+        return feature_map(rows, self._cap)
+
+    def batches(self, pairs: Sequence[tuple[int, int]], size: int) -> Iterator[NDArray[np.float32]]:
+        """Yield maps of the pairs in order, (up to `size`, 12, cap, 100); no more than one batch is in memory."""
+        for start in range(0, len(pairs), size):
+            yield np.stack([self[pair] for pair in pairs[start : start + size]])
+
+
+def feature_map(rows: NDArray[np.float32], cap: int = schema.LAYER_CAP) -> NDArray[np.float32]:
+    """Turn statistics (layer, value, feature) into a map (feature, cap, value): zeros for NaN, sign(x)·log1p(|x|)."""
+    finite = np.where(np.isfinite(rows[:cap]), rows[:cap], np.float32(0))
+    result = np.zeros((rows.shape[2], cap, rows.shape[1]), np.float32)
+    result[:, : len(finite)] = (np.sign(finite) * np.log1p(np.abs(finite))).transpose(2, 0, 1)
+    return result

@@ -1,0 +1,121 @@
+"""One writer an index: taking, taking over, and refusing the overtaken (R10's neighbour: DESIGN, leases)."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage_schema import lease
+from storage_schema.lease import STALE_SECONDS, Lease, LeaseLostError, LeaseTakenError
+
+
+def take(folder: Path, index: int = 3) -> Lease:
+    return Lease.acquire(folder / "leases" / f"{index}.json", folder / "lock", index)
+
+
+def elsewhere(folder: Path, *, age: float) -> None:
+    """Make the lease look like one of another machine, renewed some seconds ago."""
+    path = folder / "leases" / "3.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot": "another", "host": "far"}))
+    now = time.time()
+    os.utime(path, (now - age, now - age))
+
+
+def test_a_living_owner_keeps_others_out(tmp_path: Path) -> None:
+    mine = take(tmp_path)
+    with pytest.raises(LeaseTakenError, match=str(os.getpid())):
+        take(tmp_path)
+    with mine.guard():
+        pass
+
+
+def test_the_number_grows_also_after_release(tmp_path: Path) -> None:
+    first = take(tmp_path)
+    first.release(finished=False)
+    assert lease.held(tmp_path / "leases" / "3.json") is None
+    assert take(tmp_path).owner.fence == first.owner.fence + 1
+
+
+def test_it_is_gone_when_the_index_is_finished(tmp_path: Path) -> None:
+    take(tmp_path).release(finished=True)
+    assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_a_killed_owner_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
+    pid = os.fork()
+    if pid == 0:
+        take(tmp_path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert take(tmp_path).owner.fence == 2
+
+
+def test_an_owner_elsewhere_is_replaced_when_it_is_stale_not_before(tmp_path: Path) -> None:
+    take(tmp_path)
+    elsewhere(tmp_path, age=STALE_SECONDS - 10)
+    with pytest.raises(LeaseTakenError, match="far"):
+        take(tmp_path)
+    elsewhere(tmp_path, age=STALE_SECONDS + 10)
+    assert take(tmp_path).owner.fence == 2
+
+
+def overtaken(folder: Path) -> Lease:
+    old = take(folder)
+    elsewhere(folder, age=STALE_SECONDS + 10)
+    take(folder)
+    return old
+
+
+def test_a_late_write_is_refused_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = overtaken(tmp_path)
+    for now in (0.0, 1e12):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: now)
+        with pytest.raises(LeaseLostError, match="taken over"), old.guard():
+            pytest.fail("the write went through")
+    with pytest.raises(LeaseLostError):
+        old.release(finished=True)
+
+
+def test_negative_control_without_the_check_the_late_write_goes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = overtaken(tmp_path)
+    monkeypatch.setattr(lease, "read", lambda path: old.owner)
+    written = []
+    with old.guard():
+        written.append(1)
+    assert written
+
+
+def race(folder: Path, barrier: Any, won: Any) -> None:
+    barrier.wait()
+    try:
+        take(folder)
+        won.put(os.getpid())
+    except LeaseTakenError:
+        won.put(0)
+    barrier.wait()  # alive until everybody has tried
+
+
+def test_of_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for attempt in range(20):
+        barrier, won = context.Barrier(4), context.Queue()
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        runners = [context.Process(target=race, args=(folder, barrier, won)) for _ in range(4)]
+        for runner in runners:
+            runner.start()
+        results = [won.get(timeout=30) for _ in runners]
+        for runner in runners:
+            runner.join()
+        assert sum(pid != 0 for pid in results) == 1
