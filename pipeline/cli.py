@@ -91,7 +91,8 @@ def run(
     if cluster not in ("auto", "inline", "local"):
         raise UserError(f"unknown cluster {cluster!r}; use inline, local or auto")
     opened = _open_or_make(experiment, preset, settings or [])
-    wanted = _wanted(opened, stages, array)
+    wanted, throttle = _wanted(opened, stages, array)
+    workers = min(workers or throttle or 0, throttle or workers)
     console = Console(stderr=True, highlight=False)
     if dry_run:
         _dry_run(opened, stages, wanted, workers, as_json)
@@ -151,6 +152,71 @@ def status(
     print(f"next: pipeline run --stage {todo[0]}{where}" if todo else "all done")
 
 
+@app.command()
+def inspect(
+    index: Annotated[int, typer.Argument(help="Index of the architecture in the plan.")],
+    experiment: ExperimentOption = Path(),
+    kind: Annotated[str, typer.Option(help="weights or gradients.")] = "weights",
+    layer: Annotated[
+        str | None, typer.Option(help="Position or name; else the mean over reachable layers.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw a picture into this file (PNG, SVG, PDF).")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one architecture: facts, curves and statistics over its snapshots."""
+    from pipeline import inspect as inspection
+    from pipeline.experiment import load
+
+    opened = load(experiment)
+    found = inspection.inspect(opened, index, kind, layer)
+    if plot is not None:
+        inspection.plot(opened, index, kind, plot)
+    if as_json:
+        print(json.dumps({**found.facts, "snapshots": found.rows}))
+        return
+    _print(found.facts, False)
+    if found.rows:
+        _table(found.rows)
+    if plot is not None:
+        print(f"picture: {plot}")
+
+
+@app.command()
+def verify(
+    stage: StageOption = "all",
+    experiment: ExperimentOption = Path(),
+    sample: Annotated[int, typer.Option(min=0, help="Also train so many finished networks again.")] = 0,
+    seed: Annotated[int, typer.Option(help="Which ones.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare what is on disk with the digests in the done-markers; exit code 1 if anything differs."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from pipeline import verify as verification
+    from pipeline.experiment import load
+    from pipeline.registry import STAGES, chosen
+    from pipeline.status import stage_status
+
+    opened = load(experiment)
+    console, findings, checked = Console(stderr=True), [], 0
+    for each in chosen(stage):
+        done = stage_status(opened, each).indices["done"]
+        steps = iter(track(done, f"{each.name}: digests", console=console, disable=not console.is_terminal))
+        findings += verification.verify_digests(opened, each, done, lambda steps=steps: next(steps, None))  # type: ignore[misc]
+        checked += len(done)
+    if sample:
+        done = stage_status(opened, STAGES["collect"]).indices["done"]
+        again = verification.choose_sample(done, sample, seed)
+        findings += verification.verify_by_training(opened, again, lambda: None)
+    if as_json:
+        print(json.dumps({"checked": checked, "trained_again": sample, "findings": findings}))
+    else:
+        print("\n".join(findings) or f"{checked} finished indices are as they were computed", end="")
+        print(f"; {sample} trained again, every value equal" if sample and not findings else "")
+    raise typer.Exit(1 if findings else 0)
+
+
 @data_app.command()
 def manifest(
     directory: Annotated[Path, typer.Argument(help="Folder that holds the data set's files.")],
@@ -183,12 +249,16 @@ def _open_or_make(root: Path, preset: str | None, settings: list[str]) -> Experi
     return opened
 
 
-def _wanted(opened: Experiment, stages: list[Stage], array: str | None) -> list[int] | None:
+def _wanted(
+    opened: Experiment, stages: list[Stage], array: str | None
+) -> tuple[list[int] | None, int | None]:
+    """Return the indices asked for, None for all, and how many may run at a time."""
     from pipeline.array_spec import parse_array
 
     if array is None:
-        return None
-    return list(parse_array(array).within(min(each.num_tasks(opened) for each in stages)).indices)
+        return None, None
+    spec = parse_array(array).within(min(each.num_tasks(opened) for each in stages))
+    return list(spec.indices), spec.throttle
 
 
 def _dry_run(
@@ -222,6 +292,16 @@ def _print(facts: dict[str, Any], as_json: bool) -> None:
     for key, value in facts.items():
         text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
         print(f"{key}: {text}")
+
+
+def _table(rows: list[dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None)
+    for row in rows:
+        table.add_row(*(f"{value:.4g}" for value in row.values()))
+    Console(highlight=False).print(table)
 
 
 def main() -> None:

@@ -27,11 +27,16 @@ class IndexTask:
     root: str
     stage: str
     allow_device_change: bool = False
+    announce_taken: bool = True
 
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
         return execute(
-            load(Path(self.root)), STAGES[self.stage], index, allow_device_change=self.allow_device_change
+            load(Path(self.root)),
+            STAGES[self.stage],
+            index,
+            allow_device_change=self.allow_device_change,
+            announce_taken=self.announce_taken,
         )
 
 
@@ -41,6 +46,7 @@ def execute(
     index: int,
     *,
     allow_device_change: bool = False,
+    announce_taken: bool = True,
     progress: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
@@ -50,7 +56,8 @@ def execute(
     try:
         lease = Lease.acquire(layout.lease(stage.name, index), layout.lease_lock(stage.name), index)
     except LeaseTakenError as taken:
-        _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")
+        if announce_taken:
+            _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")
         return EXIT_DONE
     try:
         if not _done(experiment, stage, index):

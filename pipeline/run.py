@@ -108,7 +108,10 @@ def _local(
     poll: Callable[[], None],
     console: Console,
 ) -> int:
-    task = IndexTask(str(experiment.layout.root), stage.name, options.allow_device_change)
+    # Workers share the indices by stepping aside from each other's: nothing to tell.
+    task = IndexTask(
+        str(experiment.layout.root), stage.name, options.allow_device_change, announce_taken=False
+    )
     codes = run_local(task, indices, workers, threads=experiment.config.training.threads, on_poll=poll)
     for line in describe_deaths(codes):
         console.print(line, markup=False)

@@ -27,10 +27,12 @@ def open_dynamics(path: Path) -> xr.Dataset:
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not a store; fill it with: pipeline run --stage collect")
-    dataset = xr.open_zarr(path)
+    dataset: xr.Dataset = xr.open_zarr(path)
     version = dataset.attrs.get("schema_version", 0)
     if version > schema.VERSION:
-        raise StoreError(f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline")
+        raise StoreError(
+            f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
+        )
     return dataset
 
 
@@ -42,7 +44,9 @@ def check_identity(path: Path, identity: str) -> None:
     """
     found = open_dynamics(path).attrs.get("identity")
     if found != identity:
-        raise StoreError(f"{path} belongs to experiment {found}, not {identity}; move it away, then run again")
+        raise StoreError(
+            f"{path} belongs to experiment {found}, not {identity}; move it away, then run again"
+        )
 
 
 def written(path: Path, architectures: Sequence[int] | slice = slice(None)) -> NDArray[np.bool_]:
@@ -78,8 +82,12 @@ class FeatureMaps:
             StoreError: The snapshot is not written.
         """
         rows = np.asarray(self._array[pair[0], pair[1], : self._cap])
-        if np.isnan(rows[..., 0, schema.FEATURES.index("l2")]).all():  # a layer's norm exists unless nothing does
-            raise StoreError(f"{self._path}: architecture {pair[0]} has no snapshot {pair[1]} in {self._kind}")
+        if np.isnan(
+            rows[..., 0, schema.FEATURES.index("l2")]
+        ).all():  # a layer's norm exists unless nothing does
+            raise StoreError(
+                f"{self._path}: architecture {pair[0]} has no snapshot {pair[1]} in {self._kind}"
+            )
         return feature_map(rows, self._cap)
 
     def batches(self, pairs: Sequence[tuple[int, int]], size: int) -> Iterator[NDArray[np.float32]]:

@@ -57,9 +57,18 @@ def rows(snapshots: int, layers: int = 20) -> np.ndarray[Any, np.dtype[np.float3
 
 def test_plain_xarray_opens_it_without_a_warning(tmp_path: Path) -> None:
     path = make(tmp_path / "s.zarr")
-    code = f"import xarray as xr; d = xr.open_zarr({str(path)!r}); print(list(d.step.values), d.weights.dims[0])"
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout.split() == ["[np.int64(1),", *[f"np.int64({s})," for s in STEPS[1:-1]], "np.int64(8)]", "architecture"]
+    code = (
+        f"import xarray as xr; d = xr.open_zarr({str(path)!r}); print(list(d.step.values), d.weights.dims[0])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == [
+        "[np.int64(1),",
+        *[f"np.int64({s})," for s in STEPS[1:-1]],
+        "np.int64(8)]",
+        "architecture",
+    ]
     assert result.stderr == ""
 
 
@@ -132,7 +141,9 @@ def test_written_is_live(tmp_path: Path) -> None:
     assert written(path, [1, 2]).tolist() == [[False] * 5, [True, True, False, False, False]]
 
 
-def test_another_identity_or_a_newer_schema_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_identity_or_a_newer_schema_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = make(tmp_path / "s.zarr")
     check_identity(path, "me")
     with pytest.raises(StoreError, match="belongs to experiment me, not you"):

@@ -12,6 +12,7 @@ from stages.architectures.layers import flops, layers, max_layers, parameters
 from stages.stage import Execution, Experiment, Outcome
 from storage_schema import markers, schema
 from storage_schema.create import create
+from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
 from storage_schema.write import write_gathered
 
@@ -26,8 +27,13 @@ class CollectStage:
         return len(experiment.architectures)
 
     def prepare(self, experiment: Experiment) -> None:
-        """Create the store, unless it is there."""
+        """Create the store, unless it is there.
+
+        Raises:
+            StoreError: The store that is there belongs to another experiment.
+        """
         if experiment.layout.dynamics.exists():
+            check_identity(experiment.layout.dynamics, experiment.identity)
             return
         sizes = store_sizes(experiment)
         attributes = {
