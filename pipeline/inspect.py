@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.registry import STAGES
+from pipeline.status import stage_status
 from stages.settings import ConfigError
 from stages.stage import Experiment
+from storage_schema import markers
 from storage_schema.read import open_dynamics
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ class Inspection:
     """What is known of one architecture.
 
     Attributes:
-        facts: Architecture, label, parameters, FLOPs, layers.
+        facts: Architecture, state of its collection, label, parameters, FLOPs, layers.
         rows: One for each written snapshot: step, losses, accuracy, and statistics.
     """
 
@@ -50,7 +53,8 @@ def inspect(experiment: Experiment, index: int, kind: str, layer: str | None = N
     facts = {
         "index": index,
         "architecture": str(one["architecture"].values),
-        "label": experiment.planned_labels[index],
+        "state": state(experiment, index),
+        "label": label(experiment, index),
         "parameters": int(one["parameters"]),
         "flops": int(one["flops"]),
         "layers": count,
@@ -64,12 +68,28 @@ def inspect(experiment: Experiment, index: int, kind: str, layer: str | None = N
         if np.isnan(at.sel(curve="written")):
             continue
         since = curves.sel(curve="training_loss", mini_batch=slice(steps[k - 1] + 1 if k > 1 else 1, step))
-        row = {"snapshot": float(k), "step": float(step), "training_loss": float(since.mean())}
+        # A loss that is not finite makes the mean so: a diverged network is to look like one (R11).
+        row = {"snapshot": k, "step": step, "training_loss": float(since.mean(skipna=False))}
         row |= {name: float(at.sel(curve=name)) for name in ("validation_loss", "validation_accuracy")}
         values = one[kind].isel(snapshot=k, value=0, layer=chosen).load()
         row |= {name: float(values.sel(feature=name).mean()) for name in STATISTICS}
         rows.append(row)
     return Inspection(facts=facts, rows=rows)
+
+
+def state(experiment: Experiment, index: int) -> str:
+    """Return how far the collection of an index is: done, running, partial, failed or missing."""
+    found = stage_status(experiment, STAGES["collect"]).indices
+    return next(name for name, indices in found.items() if index in indices)
+
+
+def label(experiment: Experiment, index: int) -> float | None:
+    """Return the label of the plan, else the one trained here, else None."""
+    planned = experiment.planned_labels[index]
+    if planned is not None:
+        return planned
+    marker = markers.load(experiment.layout.marker("labels", index))
+    return None if marker is None else marker.result.get("label")
 
 
 def plot(experiment: Experiment, index: int, kind: str, file: Path) -> None:

@@ -4,58 +4,81 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from pipeline.execute import EXIT_DONE, execute
+from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
 from stages.labels.stage import LabelsStage, label_digest
 from stages.settings import ConfigError
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
+from storage_schema.errors import UserError
 from storage_schema.layout import Layout
 from storage_schema.read import open_dynamics
-from storage_schema.write import file_digests
+from storage_schema.write import TASK_ARRAYS, file_digests, object_path
+
+BITS_DEPEND_ON = ("device", "torch", "numpy", "python", "numerics")
 
 
-def verify_digests(
-    experiment: Experiment, stage: Stage, indices: Sequence[int], progress: Callable[[], None]
-) -> list[str]:
+class VerifyError(UserError, RuntimeError):
+    """A verification that did not come to its end."""
+
+
+def verify_digests(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[str]:
     """Compare the files of finished indices with their markers; returns one line for each that differs."""
-    findings = []
-    for index in indices:
-        progress()
-        path = experiment.layout.marker(stage.name, index)
-        try:
-            marker = markers.load(path)
-        except markers.MarkerError as error:
-            findings.append(str(error))
-            continue
-        if marker is None:
-            continue
-        where = f"{stage.name} {index}"
-        again = f"delete {path} and run --stage {stage.name} --array {index}"
-        if marker.identity != experiment.identity or marker.index != index or marker.stage != stage.name:
-            findings.append(
-                f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"
-            )
-            continue
-        found = _digests(experiment, stage, index, marker)
-        for name, digest in marker.digests.items():
-            if found.get(name) != digest:
-                state = "differs from its digest" if name in found else "is missing"
-                findings.append(f"{where}: {name} {state}; {again}")
-    return findings
+    return [finding for index in indices for finding in _verify_index(experiment, stage, index)]
+
+
+def _verify_index(experiment: Experiment, stage: Stage, index: int) -> list[str]:
+    path = experiment.layout.marker(stage.name, index)
+    try:
+        marker = markers.load(path)
+    except markers.MarkerError as error:
+        return [str(error)]
+    if marker is None:
+        return []
+    where = f"{stage.name} {index}"
+    again = f"delete {path} and run --stage {stage.name} --array {index}"
+    if marker.identity != experiment.identity or marker.index != index or marker.stage != stage.name:
+        return [f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"]
+    found, expected = _digests(experiment, stage, index, marker), _vouched(stage)
+    names = (*expected, *sorted(set(marker.digests) - set(expected)))
+    states = {name: _state(marker.digests.get(name), found.get(name)) for name in names}
+    return [f"{where}: {name} {state}; {again}" for name, state in states.items() if state]
+
+
+def _state(kept: str | None, found: str | None) -> str | None:
+    if kept is None:
+        return "has no digest in the marker"
+    if found is None:
+        return "is missing"
+    return None if found == kept else "differs from its digest"
+
+
+def _vouched(stage: Stage) -> tuple[str, ...]:
+    return ("label",) if isinstance(stage, LabelsStage) else TASK_ARRAYS
 
 
 def _digests(experiment: Experiment, stage: Stage, index: int, marker: markers.Marker) -> dict[str, str]:
     if isinstance(stage, LabelsStage):
-        return {"label": label_digest(marker.result["label"])}
+        return {"label": label_digest(marker.result["label"])} if "label" in marker.result else {}
     return file_digests(experiment.layout.dynamics, index)
+
+
+def without_marker(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[int]:
+    """Return those of the indices that have files though no marker vouches for them: no error, only unfinished."""
+    if isinstance(stage, LabelsStage):
+        return []  # a label is in its marker or nowhere
+    paths = {i: [object_path(experiment.layout.dynamics, name, i) for name in TASK_ARRAYS] for i in indices}
+    return [index for index, files in paths.items() if any(file.is_file() for file in files)]
 
 
 def choose_sample(done: Sequence[int], number: int, seed: int) -> list[int]:
@@ -69,24 +92,46 @@ def choose_sample(done: Sequence[int], number: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(list(done), number))
 
 
-def verify_by_training(
-    experiment: Experiment, indices: Sequence[int], progress: Callable[[], None]
-) -> list[str]:
-    """Train indices again, outside the experiment, and compare value by value; returns one line for each difference."""
+def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[str]:
+    """Train indices again, outside the experiment, and compare value by value.
+
+    Returns:
+        One line for each index that differs, with its first difference.
+
+    Raises:
+        VerifyError: Asked to stop; the experiment is as it was.
+    """
     stage, findings = CollectStage(), []
     with tempfile.TemporaryDirectory(prefix="pipeline-verify-") as folder:
         again = replace(experiment, layout=Layout(Path(folder)))
         stage.prepare(again)
         for index in indices:
-            if execute(again, stage, index) != EXIT_DONE:
-                findings.append(f"collect {index}: could not be trained again")
-                continue
-            kept, new = (open_dynamics(each.layout.dynamics) for each in (experiment, again))
-            difference = first_difference(kept.isel(architecture=index), new.isel(architecture=index))
+            code = execute(again, stage, index)
+            if code == EXIT_STOPPED:
+                raise VerifyError(f"stopped while index {index} was trained again; run verify again")
+            difference = (
+                "could not be trained again" if code != EXIT_DONE else _difference(experiment, again, index)
+            )
             if difference:
                 findings.append(f"collect {index}: {difference}")
-            progress()
     return findings
+
+
+def _difference(experiment: Experiment, again: Experiment, index: int) -> str | None:
+    kept, new = (open_dynamics(e.layout.dynamics).isel(architecture=index) for e in (experiment, again))
+    difference = first_difference(kept, new)
+    if difference is None:
+        return None
+    then, now = (markers.load(e.layout.marker("collect", index)) for e in (experiment, again))
+    changed = changes(then.provenance if then else {}, now.provenance if now else {})
+    return f"{difference} ({changed})" if changed else difference
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say which device or versions differ: bits are promised for one set of them only (R10)."""
+    keys = [k for k in BITS_DEPEND_ON if then.get(k) != now.get(k)]
+    resumed = ["resumed on another device then"] if then.get("resumed_on") else []
+    return ", ".join([f"{k} {then.get(k)} then, {now.get(k)} now" for k in keys] + resumed)
 
 
 def first_difference(kept: xr.Dataset, new: xr.Dataset) -> str | None:
@@ -95,22 +140,28 @@ def first_difference(kept: xr.Dataset, new: xr.Dataset) -> str | None:
         places = []
         for order, kind in enumerate(schema.KINDS):
             old, fresh = (each[kind].isel(snapshot=k).values for each in (kept, new))
-            differs = np.argwhere(~((old == fresh) | (np.isnan(old) & np.isnan(fresh))))
-            if len(differs):
-                layer, value, feature = (int(i) for i in min(differs, key=lambda at: (at[0], at[2], at[1])))
+            found = differing(old, fresh)
+            if len(found):
+                layer, value, feature = (int(i) for i in min(found, key=lambda at: (at[0], at[2], at[1])))
                 pair = (float(old[layer, value, feature]), float(fresh[layer, value, feature]))
                 places.append((layer, order, kind, feature, value, pair))
         if places:
-            layer, _, kind, feature, value, (was, now) = min(places)
+            layer, _, kind, feature, value, (was, now) = min(places, key=lambda place: place[:2])
             name = str(kept["layer_name"].values[layer])
             return (
                 f"snapshot {k}, layer {layer} ({name}), {kind}, {schema.FEATURES[feature]}, value {value}: "
                 f"stored {was!r}, trained again {now!r}"
             )
     old, fresh = kept["curves"].values, new["curves"].values
-    at = np.argwhere(~((old == fresh) | (np.isnan(old) & np.isnan(fresh))))
-    if not len(at):
+    found = differing(old, fresh)
+    if not len(found):
         return None
-    step, curve = (int(i) for i in at[0])
-    pair = f"stored {old[step, curve]}, trained again {fresh[step, curve]}"
-    return f"{schema.CURVES[curve]} of mini-batch {step + 1}: {pair}"
+    step, curve = (int(i) for i in found[0])
+    both = f"stored {old[step, curve]}, trained again {fresh[step, curve]}"
+    return f"{schema.CURVES[curve]} of mini-batch {step + 1}: {both}"
+
+
+def differing(old: NDArray[np.float32], fresh: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return the places, in order, where two arrays differ in any bit; NaN equals NaN whatever its bits."""
+    same = old.view(np.uint32) == fresh.view(np.uint32)
+    return np.argwhere(~(same | (np.isnan(old) & np.isnan(fresh))))

@@ -27,7 +27,7 @@ def open_dynamics(path: Path) -> xr.Dataset:
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not a store; fill it with: pipeline run --stage collect")
-    dataset: xr.Dataset = xr.open_zarr(path)
+    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)  # lazily indexed, with or without dask
     version = dataset.attrs.get("schema_version", 0)
     if version > schema.VERSION:
         raise StoreError(
@@ -64,13 +64,16 @@ class FeatureMaps:
         path: The store.
         kind: `weights` or `gradients`.
         cap: Layers of a map: deeper networks are cut, others padded with zeros (R2).
+        raw: Give the statistics as they are on disk: no logarithm, NaN where there is no value, padding too.
     """
 
-    def __init__(self, path: Path, kind: str, cap: int = schema.LAYER_CAP) -> None:
+    def __init__(self, path: Path, kind: str, cap: int = schema.LAYER_CAP, *, raw: bool = False) -> None:
         if kind not in schema.KINDS:
             raise StoreError(f"unknown kind {kind!r}; use one of {', '.join(schema.KINDS)}")
+        if cap < 1:
+            raise StoreError(f"cap = {cap} leaves no layer; use 1 or more (paper: {schema.LAYER_CAP})")
         open_dynamics(path)
-        self._path, self._kind, self._cap = path, kind, cap
+        self._path, self._kind, self._cap, self._raw = path, kind, cap, raw
         array = zarr.open_group(path, mode="r")[kind]
         assert isinstance(array, zarr.Array)
         self._array: zarr.Array[Any] = array
@@ -79,16 +82,22 @@ class FeatureMaps:
         """Return the map of (architecture, snapshot), float32 (feature 12, layer cap, value 100).
 
         Raises:
-            StoreError: The snapshot is not written.
+            StoreError: The snapshot is not written, or there is none of this number.
         """
-        rows = np.asarray(self._array[pair[0], pair[1], : self._cap])
-        if np.isnan(
-            rows[..., 0, schema.FEATURES.index("l2")]
-        ).all():  # a layer's norm exists unless nothing does
+        architecture, snapshot = pair
+        where = f"{self._path}: architecture {architecture} has no snapshot {snapshot} in {self._kind}"
+        if not (0 <= architecture < self._array.shape[0] and 0 <= snapshot < self._array.shape[1]):
+            raise StoreError(f"{where}: the store has {self._array.shape[0]} by {self._array.shape[1]}")
+        rows = np.asarray(self._array[architecture, snapshot, : self._cap])
+        # A layer's norm exists, unless nothing is written or the network diverged, which the curves tell apart.
+        if (
+            np.isnan(rows[:, 0, schema.FEATURES.index("l2")]).all()
+            and not (written(self._path, [architecture])[0, snapshot])
+        ):
             raise StoreError(
-                f"{self._path}: architecture {pair[0]} has no snapshot {pair[1]} in {self._kind}"
+                f"{where}; collect it first: pipeline run --stage collect --array {architecture}"
             )
-        return feature_map(rows, self._cap)
+        return raw_map(rows, self._cap) if self._raw else feature_map(rows, self._cap)
 
     def batches(self, pairs: Sequence[tuple[int, int]], size: int) -> Iterator[NDArray[np.float32]]:
         """Yield maps of the pairs in order, (up to `size`, 12, cap, 100); no more than one batch is in memory."""
@@ -101,4 +110,12 @@ def feature_map(rows: NDArray[np.float32], cap: int = schema.LAYER_CAP) -> NDArr
     finite = np.where(np.isfinite(rows[:cap]), rows[:cap], np.float32(0))
     result = np.zeros((rows.shape[2], cap, rows.shape[1]), np.float32)
     result[:, : len(finite)] = (np.sign(finite) * np.log1p(np.abs(finite))).transpose(2, 0, 1)
+    return result
+
+
+def raw_map(rows: NDArray[np.float32], cap: int = schema.LAYER_CAP) -> NDArray[np.float32]:
+    """Put statistics (layer, value, feature) in the order of a map, as they are; NaN where a layer is not there."""
+    result = np.full((rows.shape[2], cap, rows.shape[1]), np.nan, np.float32)
+    kept = rows[:cap]
+    result[:, : len(kept)] = kept.transpose(2, 0, 1)
     return result

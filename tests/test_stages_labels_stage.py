@@ -1,0 +1,91 @@
+"""Labels from own training: resumable to the bit; from a table: no tensor is touched (R13)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.execute import EXIT_DONE, EXIT_STOPPED, execute
+from pipeline.experiment import initialize
+from pipeline.registry import STAGES
+from stages.datasets.errors import DataError
+from stages.stage import Experiment
+from stages.training import loop
+from stages.training.data import device_data
+from storage_schema import markers
+
+LABELS = STAGES["labels"]
+SETTINGS = (
+    "architectures.number=2",
+    "architectures.channels=2",
+    "labels.epochs=1",
+    "training.batch_size=128",
+)
+
+
+def label(experiment: Experiment) -> float:
+    marker = markers.load(experiment.layout.marker("labels", 0))
+    assert marker is not None
+    return float(marker.result["label"])
+
+
+def test_stopped_and_resumed_gives_the_same_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, stopped = (initialize(tmp_path / name, "demo", SETTINGS) for name in ("whole", "stopped"))
+    assert execute(whole, LABELS, 0) == EXIT_DONE
+    assert 0 <= label(whole) <= 1
+    backward = loop.Trainer.backward
+
+    def signalling(self: loop.Trainer, step: int) -> torch.Tensor:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return backward(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Trainer, "backward", signalling)
+        assert execute(stopped, LABELS, 0) == EXIT_STOPPED
+    seen: list[int] = []
+    monkeypatch.setattr(
+        loop.Trainer, "backward", lambda self, step: seen.append(step) or backward(self, step)
+    )
+    assert execute(stopped, LABELS, 0) == EXIT_DONE
+    assert seen == [5, 6, 7, 8, 9]
+    assert label(stopped) == label(whole)
+    LABELS.finalise(stopped)
+    rows = stopped.layout.labels.read_text().splitlines()
+    assert rows == [
+        "index,architecture,label,source",
+        f"0,{stopped.architectures[0]},{label(whole)!r},training",
+    ]
+
+
+def test_no_epochs_is_the_accuracy_at_initialization(tmp_path: Path) -> None:
+    experiment = initialize(tmp_path / "e", "demo", (*SETTINGS, "labels.epochs=0"))
+    assert execute(experiment, LABELS, 0) == EXIT_DONE
+    assert label(experiment) < 0.4
+
+
+def test_labels_of_a_table_need_no_torch(tmp_path: Path, shared_data: Path) -> None:
+    table = shared_data / "nasbench201.csv.gz"
+    settings = (*SETTINGS, "labels.source=table", "labels.column=cifar10_test", f"labels.table={table}")
+    experiment = initialize(tmp_path / "e", "demo", settings)
+    code = (
+        "import sys; from pathlib import Path; from pipeline.experiment import load\n"
+        "from pipeline.registry import STAGES\n"
+        "from pipeline.execute import execute\n"
+        f"assert execute(load(Path({str(experiment.layout.root)!r})), STAGES['labels'], 0) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=True)
+    assert label(experiment) == experiment.planned_labels[0]
+
+
+def test_images_that_changed_since_init_are_refused(tmp_path: Path) -> None:
+    experiment = initialize(tmp_path / "e", "demo", SETTINGS)
+    with pytest.raises(DataError, match="changed since the experiment was made"):
+        device_data(experiment.config.data, torch.device("cpu"), "0" * 64)
