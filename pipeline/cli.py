@@ -323,10 +323,15 @@ def _table(rows: list[dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*(name.replace("_", " ") for name in rows[0]), box=None)
+    table = Table(box=None)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(str(v) if isinstance(v, int) else f"{v:.4g}" for v in row.values()))
-    Console(highlight=False).print(table)
+    width = (
+        Console(width=1000).measure(table).maximum
+    )  # what is piped, or too wide for a terminal, is not cut
+    Console(highlight=False, width=width).print(table)
 
 
 def main() -> None:

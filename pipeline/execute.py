@@ -51,10 +51,13 @@ def execute(
 ) -> int:
     """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
     layout = experiment.layout
-    if _done(experiment, stage, index):
-        return EXIT_DONE
     try:
+        if _done(experiment, stage, index):
+            return EXIT_DONE
         lease = Lease.acquire(layout.lease(stage.name, index), layout.lease_lock(stage.name), index)
+    except markers.MarkerError as error:
+        _say(f"{stage.name} {index}: {error}")
+        return EXIT_FAILED
     except LeaseTakenError as taken:
         if announce_taken:
             _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")

@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.execute import EXIT_DONE, execute
+from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
 from stages.labels.stage import LabelsStage, label_digest
@@ -110,7 +111,7 @@ def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[s
             if code == EXIT_STOPPED:
                 raise VerifyError(f"stopped while index {index} was trained again; run verify again")
             difference = (
-                "could not be trained again" if code != EXIT_DONE else _difference(experiment, again, index)
+                _difference(experiment, again, index) if code == EXIT_DONE else _why_not(again, index)
             )
             if difference:
                 findings.append(f"collect {index}: {difference}")
@@ -125,6 +126,11 @@ def _difference(experiment: Experiment, again: Experiment, index: int) -> str | 
     then, now = (markers.load(e.layout.marker("collect", index)) for e in (experiment, again))
     changed = changes(then.provenance if then else {}, now.provenance if now else {})
     return f"{difference} ({changed})" if changed else difference
+
+
+def _why_not(again: Experiment, index: int) -> str:
+    reason = stage_status(again, CollectStage()).failures.get(index, "no reason is recorded")
+    return f"could not be trained again: {reason}"
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -296,3 +296,12 @@ def test_recording_and_validation_leave_training_as_it_is(tmp_path: Path) -> Non
     plain = trainer.network.state_dict()
     assert plain.keys() == recorded.keys()
     assert all(torch.equal(plain[name], recorded[name]) for name in plain)
+
+
+def test_an_unreadable_marker_fails_its_index_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = make(tmp_path)
+    durable.write(experiment.layout.marker("collect", 0), b"{")
+    assert execute(experiment, COLLECT, 0) == EXIT_FAILED
+    assert "delete it" in capsys.readouterr().err

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stages.architectures import network as network_module
 from stages.architectures.genotype import (
     EDGES,
     NUM_GENOTYPES,
@@ -392,3 +393,20 @@ def test_the_output_of_a_disconnected_network_does_not_depend_on_the_images() ->
 def test_image_sizes(side: int, channels: int) -> None:
     shape = NetworkShape(channels=2, cells_per_stage=1, classes=10, image_size=side, input_channels=channels)
     assert build_network(ALL_3X3, shape, seed=0)(torch.zeros(2, channels, side, side)).shape == (2, 10)
+
+
+def test_cells_computed_again_in_backward_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = NetworkShape(channels=4, cells_per_stage=2, classes=10, image_size=8)
+    images, labels = torch.randn(16, 3, 8, 8), torch.arange(16) % 10
+    trained = []
+    for limit in (network_module.ACTIVATION_BYTES, 0):
+        monkeypatch.setattr(network_module, "ACTIVATION_BYTES", limit)
+        network = build_network(Genotype(("nor_conv_3x3", "avg_pool_3x3") * 3), shape, 4)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+        for _ in range(5):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            fill_missing_gradients(network)
+            optimizer.step()
+        trained.append(network.state_dict())
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])

@@ -10,6 +10,7 @@ from stages.datasets.config import DataConfig
 from stages.datasets.errors import DataError
 from stages.datasets.load import load
 from stages.training.loop import DeviceData
+from stages.training.memory import return_large_blocks
 
 
 @lru_cache(maxsize=1)
@@ -24,6 +25,8 @@ def device_data(config: DataConfig, device: torch.device, digest: str) -> Device
     Raises:
         DataError: A file is not right, or the data set is not the one the experiment was made with.
     """
+    if device.type == "cpu":
+        return_large_blocks()
     data = load(config)
     if data.digest != digest:
         raise DataError(
