@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 
 _M_MMAP_THRESHOLD = -3
-LARGE_BLOCK = 8_000_000
-"""Bytes. Only tensors of full-size networks at 32x32 are so large; the slim presets' are not, and lose nothing."""
+LARGE_BLOCK = 4_000_000
+"""Bytes. Only tensors of networks at 32x32 are so large; the slim presets' are not, and lose nothing."""
 
 
 def return_large_blocks() -> None:
