@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,11 +51,10 @@ def execute(
     progress: Callable[[float], None] = lambda _: None,
 ) -> int:
     """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
-    layout = experiment.layout
     try:
         if _done(experiment, stage, index):
             return EXIT_DONE
-        lease = Lease.acquire(layout.lease(stage.name, index), layout.lease_lock(stage.name), index)
+        lease = _acquire(experiment, stage, index)
     except markers.MarkerError as error:
         _say(f"{stage.name} {index}: {error}")
         return EXIT_FAILED
@@ -66,24 +66,40 @@ def execute(
         if not _done(experiment, stage, index):
             with StopFlag() as flag:
                 _work(experiment, stage, index, lease, flag, allow_device_change, progress)
-        lease.release(finished=True)
+        _release(lease, finished=True)
         return EXIT_DONE
     except LeaseLostError as lost:
         _say(f"{stage.name} {index}: {lost}")
         return EXIT_FAILED
     except Stopped as stopped:
-        lease.release(finished=False)
+        _release(lease, finished=False)
         _say(f"{stage.name}: {stopped}; run the same command to go on")
         return EXIT_STOPPED
     except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
-        _fail(experiment, stage, index, error)
-        lease.release(finished=False)
+        _fail(experiment, stage, index, lease, error)
+        _release(lease, finished=False)
         return EXIT_FAILED
 
 
 def _done(experiment: Experiment, stage: Stage, index: int) -> bool:
     marker = markers.load(experiment.layout.marker(stage.name, index))
     return marker is not None and marker.identity == experiment.identity
+
+
+def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:
+    layout = experiment.layout
+    # A marker of another experiment is no proof, but its number was given out.
+    marker = markers.load(layout.marker(stage.name, index))
+    last_fence = 0 if marker is None else marker.fence
+    return Lease.acquire(
+        layout.lease(stage.name, index), layout.lease_lock(stage.name), index, last_fence=last_fence
+    )
+
+
+def _release(lease: Lease, *, finished: bool) -> None:
+    """Give the lease up; where it is lost or cannot be written the outcome stands, and age makes it free."""
+    with suppress(LeaseLostError, OSError):
+        lease.release(finished=finished)
 
 
 def _work(
@@ -119,15 +135,16 @@ def _work(
         layout.failure(stage.name, index).unlink(missing_ok=True)
 
 
-def _fail(experiment: Experiment, stage: Stage, index: int, error: Exception) -> None:
+def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error: Exception) -> None:
     mistake = isinstance(error, UserError | OSError)
     text = str(error) if mistake else "".join(traceback.format_exception(error))
     _say(f"{stage.name} {index} failed: {text}")
     kind = "input or environment" if mistake else "defect of this program"
     record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text}
     try:
-        durable.write_json(experiment.layout.failure(stage.name, index), record)
-    except OSError as also:
+        with lease.guard():
+            durable.write_json(experiment.layout.failure(stage.name, index), record)
+    except (OSError, LeaseLostError) as also:
         _say(f"{stage.name} {index}: the failure could not be recorded either: {also}")
 
 

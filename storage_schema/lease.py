@@ -177,8 +177,10 @@ def _locked(lock: Path, index: int) -> Iterator[None]:
 
 
 def _boot() -> str:
+    """Within what process ids can be compared: one boot, and one container of it; empty if unknown."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -20,14 +21,17 @@ from pipeline.execute import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 from pipeline.status import stage_status
+from pipeline.verify import verify_digests
 from stages.architectures.genotype import Genotype
 from stages.architectures.network import build_network
 from stages.collect import collect
 from stages.collect.recorder import Recorder
-from stages.stage import Execution, Experiment
+from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint, loop
 from stages.training.data import device_data
-from storage_schema import durable, markers
+from storage_schema import durable, lease, markers
+from storage_schema.lease import Lease
+from storage_schema.read import open_dynamics
 from storage_schema.write import file_digests
 
 SETTINGS = (
@@ -93,55 +97,118 @@ def test_killed_at_random_moments_gives_the_same_bytes(tmp_path: Path, undisturb
     assert digests(experiment) == undisturbed
 
 
-@pytest.mark.parametrize("instant", ["before", "written", "renamed"])
-def test_killed_at_every_durable_write_gives_the_same_bytes(
+@pytest.mark.parametrize("instant", ["before", "empty", "torn", "written", "renamed", "after"])
+def test_killed_around_every_kind_of_write_gives_the_same_bytes(
     instant: str, tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     experiment = make(tmp_path)
-    for nth in range(1, 60):
+    for kind, nth in WRITES.items():
 
-        def work(nth: int = nth) -> int:
-            kill_at_write(nth, instant)
+        def work(kind: str = kind, nth: int = nth) -> int:
+            kill_at_write(kind, nth, instant)
             return execute(experiment, COLLECT, 0)
 
-        if in_child(work) == EXIT_DONE:
-            break
-    else:
-        pytest.fail("it never came to the end")
-    assert nth > 1
+        assert in_child(work) == -signal.SIGKILL, kind
+    left = list(experiment.layout.root.rglob(f"*{durable.PARTIAL}"))
+    assert len(left) == (len(WRITES) if instant in ("empty", "torn", "written") else 0)
+    done = [0] if instant in ("renamed", "after") else []
+    assert stage_status(experiment, COLLECT).indices["done"] == done
     assert execute(experiment, COLLECT, 0) == EXIT_DONE
     assert digests(experiment) == undisturbed
-    assert stage_status(experiment, COLLECT).indices["done"] == [0]
+    assert verify_digests(experiment, COLLECT, [0]) == []
+    COLLECT.finalise(experiment)
+    written = open_dynamics(experiment.layout.dynamics)["written"].values
+    assert written.tolist() == [[True] * 4, [False] * 4, [False] * 4]
 
 
-def kill_at_write(nth: int, instant: str) -> None:
-    """Make this process kill itself around its n-th durable write."""
-    count, replace, sync = 0, Path.replace, durable.sync_folder
+WRITES = {"leases": 1, "checkpoints": 1, "weights": 2, "gradients": 2, "curves": 2, "markers": 1}
+"""Folder of each kind of file, and which of its writes in one execution is cut."""
 
-    def die() -> None:
-        nonlocal count
-        count += 1
-        if count == nth:
+
+def kill_at_write(kind: str, nth: int, instant: str) -> None:
+    """Make this process kill itself around the n-th durable write of a kind."""
+    count, armed = 0, False
+    write, opened, fsync, replace, sync = (
+        durable.write,
+        Path.open,
+        os.fsync,
+        Path.replace,
+        durable.sync_folder,
+    )
+
+    def die_at(now: str) -> None:
+        if armed and now == instant:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def replacing(self: Path, target: Path) -> Path:
-        if instant == "written":
-            die()
-        return replace(self, target)
-
-    def syncing(folder: Path) -> None:
-        if instant == "renamed":
-            die()
-        sync(folder)
-
-    opened = Path.open
+    def writing(path: Path, content: Any) -> None:
+        nonlocal count, armed
+        count += kind in path.parts
+        armed = kind in path.parts and count == nth
+        die_at("before")
+        write(path, content)
+        die_at("after")
 
     def opening(self: Path, *args: Any, **kwargs: Any) -> Any:
-        if instant == "before" and args == ("xb",):
-            die()
-        return opened(self, *args, **kwargs)
+        file = opened(self, *args, **kwargs)
+        if args == ("xb",):
+            die_at("empty")
+        return file
 
-    Path.replace, Path.open, durable.sync_folder = replacing, opening, syncing  # type: ignore[method-assign]
+    def syncing(handle: int) -> None:
+        if armed and instant == "torn":
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            die_at("torn")
+        fsync(handle)
+
+    def replacing(self: Path, target: Path) -> Path:
+        die_at("written")
+        return replace(self, target)
+
+    def syncing_folder(folder: Path) -> None:
+        die_at("renamed")
+        sync(folder)
+
+    durable.write, durable.sync_folder, os.fsync = writing, syncing_folder, syncing  # type: ignore[assignment]
+    Path.open, Path.replace = opening, replacing  # type: ignore[method-assign,assignment]
+
+
+def test_killed_in_every_mini_batch_gives_the_same_bytes(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    experiment = make(tmp_path)
+    update = loop.Trainer.update
+    for step in range(1, 10):
+
+        def dying(self: loop.Trainer, at: int, step: int = step) -> None:
+            update(self, at)
+            if at == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def work(dying: Any = dying) -> int:
+            loop.Trainer.update = dying  # type: ignore[method-assign]
+            return execute(experiment, COLLECT, 0)
+
+        assert in_child(work) == -signal.SIGKILL
+    assert execute(experiment, COLLECT, 0) == EXIT_DONE
+    assert digests(experiment) == undisturbed
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "leases"])
+def test_killed_while_tidying_up_it_is_done(folder: str, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    experiment = make(tmp_path)
+    unlink = Path.unlink
+
+    def dying(self: Path, missing_ok: bool = False) -> None:
+        if folder in self.parts and self.suffix != durable.PARTIAL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        unlink(self, missing_ok=missing_ok)
+
+    def work() -> int:
+        Path.unlink = dying  # type: ignore[method-assign]
+        return execute(experiment, COLLECT, 0)
+
+    assert in_child(work) == -signal.SIGKILL
+    assert stage_status(experiment, COLLECT).indices["done"] == [0]
+    assert execute(experiment, COLLECT, 0) == EXIT_DONE
+    assert digests(experiment) == undisturbed
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -234,12 +301,47 @@ def test_negative_control_a_resume_that_forgets_something_is_noticed(
     assert digests(experiment) != undisturbed
 
 
-def test_a_damaged_checkpoint_starts_afresh(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def flipped(raw: bytes) -> bytes:
+    """One bit of a value changed, far from the file's own headers."""
+    middle = len(raw) // 2
+    return raw[:middle] + bytes([raw[middle] ^ 0x40]) + raw[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flipped,
+        lambda raw: raw[:1000],
+        lambda raw: raw[:-1],
+        lambda raw: b"",
+        lambda raw: bytes(len(raw)),
+    ],
+    ids=["flipped", "torn", "short", "empty", "zeros"],
+)
+def test_a_damaged_checkpoint_starts_afresh(
+    damage: Callable[[bytes], bytes], tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
     experiment = interrupted(tmp_path)
     path = experiment.layout.checkpoint("collect", 0)
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(damage(path.read_bytes()))
+    assert checkpoint.load(path, torch.device("cpu"), experiment.identity) is None
     assert execute(experiment, COLLECT, 0) == EXIT_DONE
     assert digests(experiment) == undisturbed
+
+
+def test_the_checkpoint_of_another_experiment_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = interrupted(tmp_path)
+    path = experiment.layout.checkpoint("collect", 0)
+    kept = checkpoint.load(path, torch.device("cpu"), experiment.identity)
+    assert kept is not None
+    checkpoint.save(path, {**kept, "identity": "another"})
+    capsys.readouterr()
+    assert execute(experiment, COLLECT, 0) == EXIT_FAILED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "experiment another" in line
+    assert "delete it" in line
 
 
 def test_resuming_with_other_versions_is_refused_unless_allowed(
@@ -305,3 +407,78 @@ def test_an_unreadable_marker_fails_its_index_alone(
     durable.write(experiment.layout.marker("collect", 0), b"{")
     assert execute(experiment, COLLECT, 0) == EXIT_FAILED
     assert "delete it" in capsys.readouterr().err
+
+
+def test_the_second_of_two_executions_steps_aside_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = make(tmp_path)
+    layout = experiment.layout
+    Lease.acquire(layout.lease("collect", 0), layout.lease_lock("collect"), 0)
+    assert execute(experiment, COLLECT, 0) == EXIT_DONE
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"process {os.getpid()}" in line
+    assert "stepping aside" in line
+    assert file_digests(layout.dynamics, 0) == {}
+
+
+def take_away(experiment: Experiment) -> None:
+    path = experiment.layout.lease("collect", 0)
+    durable.write_json(path, json.loads(path.read_bytes()) | {"token": "taker", "fence": 2})
+
+
+def test_the_overtaken_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = make(tmp_path)
+    layout, backward, found = experiment.layout, loop.Trainer.backward, []
+
+    def losing(self: loop.Trainer, at: int) -> torch.Tensor:
+        if at == 5:
+            take_away(experiment)
+            found.append(digests(experiment))
+        return backward(self, at)
+
+    monkeypatch.setattr(loop.Trainer, "backward", losing)
+    assert execute(experiment, COLLECT, 0) == EXIT_FAILED
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "taken over" in line
+    assert [digests(experiment)] == found
+    assert not layout.marker("collect", 0).exists()
+    assert not layout.failure("collect", 0).exists()
+    taker = lease.read(layout.lease("collect", 0))
+    assert taker is not None
+    assert taker.token == "taker"
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [(Stopped("saved"), EXIT_STOPPED), (RuntimeError("broken"), EXIT_FAILED)]
+)
+def test_losing_the_lease_at_the_end_changes_no_outcome_and_leaves_the_taker_alone(
+    ending: Exception, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make(tmp_path)
+
+    def run(*_: Any) -> Any:
+        take_away(experiment)
+        raise ending
+
+    monkeypatch.setattr(collect, "run", run)
+    assert execute(experiment, COLLECT, 0) == code
+    taker = lease.read(experiment.layout.lease("collect", 0))
+    assert taker is not None
+    assert taker.token == "taker"
+    assert not experiment.layout.failure("collect", 0).exists()
+
+
+def test_the_number_goes_on_from_a_marker_that_proves_nothing(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    experiment = make(tmp_path)
+    path = experiment.layout.marker("collect", 0)
+    markers.Marker(stage="collect", index=0, identity="another", fence=7, digests={}).save(path)
+    assert execute(experiment, COLLECT, 0) == EXIT_DONE
+    marker = markers.load(path)
+    assert marker is not None
+    assert (marker.identity, marker.fence) == (experiment.identity, 8)
+    assert digests(experiment) == undisturbed

@@ -66,6 +66,19 @@ def test_an_owner_elsewhere_is_replaced_when_it_is_stale_not_before(tmp_path: Pa
     assert take(tmp_path).owner.fence == 2
 
 
+def test_a_process_of_another_container_counts_as_elsewhere(tmp_path: Path) -> None:
+    take(tmp_path)
+    path = tmp_path / "leases" / "3.json"
+    owner = json.loads(path.read_text())
+    boot, _, namespace = owner["boot"].partition(" ")
+    assert namespace.startswith("pid:")
+    path.write_text(json.dumps(owner | {"boot": f"{boot} pid:[1]", "started": "1"}))
+    with pytest.raises(LeaseTakenError):
+        take(tmp_path)
+    path.write_text(json.dumps(owner | {"started": "1"}))
+    assert take(tmp_path).owner.fence == 2
+
+
 def overtaken(folder: Path) -> Lease:
     old = take(folder)
     elsewhere(folder, age=STALE_SECONDS + 10)
@@ -112,6 +125,9 @@ def test_of_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
         barrier, won = context.Barrier(4), context.Queue()
         folder = tmp_path / str(attempt)
         folder.mkdir()
+        if attempt % 2:  # over the lease of somebody gone
+            take(folder)
+            elsewhere(folder, age=STALE_SECONDS + 10)
         runners = [context.Process(target=race, args=(folder, barrier, won)) for _ in range(4)]
         for runner in runners:
             runner.start()

@@ -1,15 +1,21 @@
-"""Checkpoints: plain tensors, numbers and strings in one file, replaced atomically, loaded without unpickling code."""
+"""Checkpoints: plain tensors, numbers and strings in one file, replaced atomically, loaded without unpickling code.
+
+The file is what `torch.save` writes, followed by its SHA-256.
+"""
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import io
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from storage_schema import durable
 from storage_schema.errors import UserError
+
+DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class CheckpointError(UserError, ValueError):
@@ -18,7 +24,15 @@ class CheckpointError(UserError, ValueError):
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Replace the checkpoint."""
-    durable.write(path, lambda file: torch.save(content, file))
+    body = io.BytesIO()
+    torch.save(content, body)
+    digest = hashlib.sha256(body.getbuffer()).digest()
+
+    def write(file: BinaryIO) -> None:
+        file.write(body.getbuffer())
+        file.write(digest)
+
+    durable.write(path, write)
 
 
 def load(path: Path, device: torch.device, identity: str) -> dict[str, Any] | None:
@@ -28,14 +42,18 @@ def load(path: Path, device: torch.device, identity: str) -> dict[str, Any] | No
         CheckpointError: It belongs to another experiment.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        found = content["identity"]
+        raw = memoryview(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+    # torch checks no sums: it would go on from a flipped bit.
+    body, digest = raw[:-DIGEST_BYTES], raw[-DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
         return None
-    if found != identity:
-        raise CheckpointError(f"{path} is of experiment {found}, not {identity}; delete it to start afresh")
+    content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    if content["identity"] != identity:
+        raise CheckpointError(
+            f"{path} is of experiment {content['identity']}, not {identity}; delete it to start afresh"
+        )
     return content
 
 
