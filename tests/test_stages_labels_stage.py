@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from pipeline.execute import EXIT_DONE, EXIT_STOPPED, execute
+from pipeline.execute import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 from stages.datasets.errors import DataError
+from stages.labels import train
 from stages.stage import Experiment
 from stages.training import loop
 from stages.training.data import device_data
@@ -35,7 +38,28 @@ def label(experiment: Experiment) -> float:
     return float(marker.result["label"])
 
 
-def test_stopped_and_resumed_gives_the_same_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """Weights and buffers of each network evaluated: a label near chance could be equal by accident."""
+    networks: list[dict[str, torch.Tensor]] = []
+    evaluate = loop.evaluate
+
+    def watching(network: nn.Module, *others: Any) -> tuple[float, float]:
+        networks.append({name: value.clone() for name, value in network.state_dict().items()})
+        return evaluate(network, *others)
+
+    monkeypatch.setattr(loop, "evaluate", watching)
+    return networks
+
+
+def are_equal(networks: list[dict[str, torch.Tensor]]) -> bool:
+    first, second = networks
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_stopped_and_resumed_gives_the_same_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluated: list[dict[str, torch.Tensor]]
+) -> None:
     whole, stopped = (initialize(tmp_path / name, "demo", SETTINGS) for name in ("whole", "stopped"))
     assert execute(whole, LABELS, 0) == EXIT_DONE
     assert 0 <= label(whole) <= 1
@@ -56,12 +80,66 @@ def test_stopped_and_resumed_gives_the_same_label(tmp_path: Path, monkeypatch: p
     assert execute(stopped, LABELS, 0) == EXIT_DONE
     assert seen == [5, 6, 7, 8, 9]
     assert label(stopped) == label(whole)
+    assert are_equal(evaluated)
     LABELS.finalise(stopped)
     rows = stopped.layout.labels.read_text().splitlines()
     assert rows == [
         "index,architecture,label,source",
         f"0,{stopped.architectures[0]},{label(whole)!r},training",
     ]
+
+
+class KilledError(Exception):
+    """Stands for a process that ends without a chance to save."""
+
+
+def killed_at(step: int, patch: pytest.MonkeyPatch) -> None:
+    backward = loop.Trainer.backward
+
+    def dying(self: loop.Trainer, at: int) -> torch.Tensor:
+        if at == step:
+            raise KilledError
+        return backward(self, at)
+
+    patch.setattr(loop.Trainer, "backward", dying)
+
+
+def test_killed_in_the_second_epoch_goes_on_from_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluated: list[dict[str, torch.Tensor]]
+) -> None:
+    settings = (*SETTINGS, "labels.epochs=2")
+    whole, killed = (initialize(tmp_path / name, "demo", settings) for name in ("whole", "killed"))
+    assert execute(whole, LABELS, 0) == EXIT_DONE
+    with monkeypatch.context() as patch:
+        killed_at(13, patch)
+        assert execute(killed, LABELS, 0) == EXIT_FAILED
+    assert "KilledError" in killed.layout.failure("labels", 0).read_text()
+    backward, seen = loop.Trainer.backward, []
+    monkeypatch.setattr(
+        loop.Trainer, "backward", lambda self, step: seen.append(step) or backward(self, step)
+    )
+    assert execute(killed, LABELS, 0) == EXIT_DONE
+    assert seen == list(range(10, 19))
+    assert label(killed) == label(whole)
+    assert are_equal(evaluated)
+    assert not killed.layout.checkpoint("labels", 0).exists()
+
+
+def test_a_change_of_versions_is_refused_or_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = initialize(tmp_path / "e", "demo", (*SETTINGS, "labels.epochs=2"))
+    with monkeypatch.context() as patch:
+        killed_at(11, patch)
+        assert execute(experiment, LABELS, 0) == EXIT_FAILED
+    other = dict(train.fingerprint(torch.device("cpu")), torch="0.0.1")
+    monkeypatch.setattr(train, "fingerprint", lambda device: other)
+    assert execute(experiment, LABELS, 0) == EXIT_FAILED
+    assert "--allow-device-change" in experiment.layout.failure("labels", 0).read_text()
+    assert execute(experiment, LABELS, 0, allow_device_change=True) == EXIT_DONE
+    marker = markers.load(experiment.layout.marker("labels", 0))
+    assert marker is not None
+    assert marker.result["source"] == "training"
+    assert marker.provenance["torch"] == "0.0.1"
+    assert [each["torch"] for each in marker.provenance["resumed_on"]] == [torch.__version__]
 
 
 def test_no_epochs_is_the_accuracy_at_initialization(tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 import time
-from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +14,8 @@ from stages.architectures.network import build_network
 from stages.collect.recorder import Recorder
 from stages.stage import Execution, Experiment, Outcome, Stopped
 from stages.training import checkpoint, loop
-from stages.training.config import NUMERICS_VERSION
 from stages.training.data import device_data
-from stages.training.determinism import choose_device, fingerprint, make_deterministic
+from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
 
@@ -168,15 +164,3 @@ class Collection:
 def diverged(losses: Tensor) -> bool:
     """Whether a loss is not finite: a result, not a failure (R11)."""
     return not bool(np.isfinite(losses.cpu().numpy()).all())
-
-
-def provenance(fingerprint: dict[str, str], resumed_on: list[dict[str, str]]) -> dict[str, Any]:
-    """Return what is recorded of where and with what an index was computed."""
-    return {
-        **fingerprint,
-        "code": version("nap2-pipeline"),
-        "zarr": version("zarr"),
-        "numerics": NUMERICS_VERSION,
-        "host": socket.gethostname(),
-        "resumed_on": resumed_on,
-    }

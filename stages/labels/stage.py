@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from typing import Any
 
 from stages.labels.errors import LabelError
 from stages.stage import Execution, Experiment, Outcome
@@ -30,12 +31,12 @@ class LabelsStage:
             LabelError: The plan has no label though labels are not trained here.
         """
         source = experiment.config.labels.source
-        provenance: dict[str, str] = {"source": source}
+        provenance: dict[str, Any] = {"source": source}
         if source == "training":
             from stages.labels.train import train_to_the_end
 
-            label, fingerprint = train_to_the_end(experiment, index, execution, self.name)
-            provenance |= fingerprint
+            label, trained_on = train_to_the_end(experiment, index, execution, self.name)
+            provenance |= trained_on
         else:
             planned = experiment.planned_labels[index]
             if planned is None:
@@ -43,7 +44,8 @@ class LabelsStage:
                     f"{experiment.layout.plan} has no label for index {index}; make the experiment again"
                 )
             label = planned
-        return Outcome(digests={"label": label_digest(label)}, result={"label": label}, provenance=provenance)
+        result = {"label": label, "source": source}
+        return Outcome(digests={"label": label_digest(label)}, result=result, provenance=provenance)
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather the labels of finished indices into `labels.csv`."""
@@ -54,7 +56,8 @@ class LabelsStage:
             marker = markers.load(experiment.layout.marker(self.name, index))
             if marker is not None and marker.identity == experiment.identity:
                 row = (index, experiment.architectures[index], repr(marker.result["label"]))
-                writer.writerow((*row, marker.provenance["source"]))
+                # The source is part of the identity, so it is the same for every marker.
+                writer.writerow((*row, experiment.config.labels.source))
         durable.write(experiment.layout.labels, text.getvalue().encode())
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from stages.architectures.genotype import Genotype
 from stages.architectures.network import build_network
 from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint, loop
 from stages.training.data import device_data
-from stages.training.determinism import choose_device, fingerprint, make_deterministic
+from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from stages.training.order import batches_per_epoch
 
 
 def train_to_the_end(
     experiment: Experiment, index: int, execution: Execution, name: str
-) -> tuple[float, dict[str, str]]:
-    """Train for `labels.epochs` epochs and return accuracy and what its bits depend on.
+) -> tuple[float, dict[str, Any]]:
+    """Train for `labels.epochs` epochs and return accuracy and provenance.
 
     Args:
         experiment: The experiment.
@@ -25,52 +26,85 @@ def train_to_the_end(
         name: Of the stage, for the checkpoint's path.
 
     Returns:
-        Accuracy (fraction) on test images that do not validate, and the fingerprint of device and versions.
+        Accuracy (fraction) on test images that do not validate, and where and with what it was computed.
 
     Raises:
         Stopped: Asked to stop; the state is saved.
     """
-    config = experiment.config
-    make_deterministic(config.training.threads)
-    device = choose_device(config.training.device)
-    data = device_data(config.data, device, experiment.data_digest)
-    genotype = Genotype.parse(experiment.architectures[index])
-    network = build_network(genotype, config.network_shape, config.training.seed).to(device)
-    schedule = replace(
-        config.training, epochs=max(1, config.labels.epochs)
-    )  # the cosine ends where training does
-    trainer = loop.Trainer(network, data, schedule)
-    here, path = fingerprint(device), experiment.layout.checkpoint(name, index)
-    epoch = batches_per_epoch(len(data.source.train_labels), schedule.batch_size)
-    last = config.labels.epochs * epoch
-    step = _resume(trainer, experiment, execution, name, index)
-    while step < last:
-        step += 1
-        trainer.backward(step)
-        trainer.update(step)
-        stop = execution.should_stop() and step < last
-        if stop or (step % epoch == 0 and step < last):
-            content = {"identity": experiment.identity, "fingerprint": here, "step": step}
-            with execution.guard():
-                checkpoint.save(path, {**content, "trainer": loop.state(trainer)})
-        if stop:
-            raise Stopped(f"index {index} saved at mini-batch {step} of {last}")
-        execution.progress(step / last)
-    source = data.source
-    accuracy, _ = loop.evaluate(network, data, source.test_images, source.test_labels, schedule.batch_size)
-    return accuracy, here
+    training = LabelTraining(experiment, index, execution, name)
+    training.resume()
+    training.work()
+    return training.accuracy(), training.provenance()
 
 
-def _resume(
-    trainer: loop.Trainer, experiment: Experiment, execution: Execution, name: str, index: int
-) -> int:
-    device = choose_device(experiment.config.training.device)
-    path = experiment.layout.checkpoint(name, index)
-    kept = checkpoint.load(path, device, experiment.identity)
-    if kept is None:
-        return 0
-    checkpoint.check_fingerprint(
-        path, kept["fingerprint"], fingerprint(device), execution.allow_device_change
-    )
-    loop.restore(trainer, kept["trainer"])
-    return int(kept["step"])
+class LabelTraining:
+    """One architecture on its way to the end of its schedule."""
+
+    def __init__(self, experiment: Experiment, index: int, execution: Execution, name: str) -> None:
+        config = experiment.config
+        make_deterministic(config.training.threads)
+        self._experiment, self._index, self._execution = experiment, index, execution
+        self._device = choose_device(config.training.device)
+        self._data = device_data(config.data, self._device, experiment.data_digest)
+        genotype = Genotype.parse(experiment.architectures[index])
+        network = build_network(genotype, config.network_shape, config.training.seed).to(self._device)
+        # The cosine ends where this training does, not where the collected one would have.
+        schedule = replace(config.training, epochs=max(1, config.labels.epochs))
+        self._trainer = loop.Trainer(network, self._data, schedule)
+        self._epoch = batches_per_epoch(len(self._data.train_labels), schedule.batch_size)
+        self._last = config.labels.epochs * self._epoch
+        self._step = 0
+        self._fingerprint = fingerprint(self._device)
+        self._resumed_on: list[dict[str, str]] = []
+        self._path = experiment.layout.checkpoint(name, index)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint is, if there is one."""
+        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
+        if kept is None:
+            return
+        allowed = self._execution.allow_device_change
+        checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
+        loop.restore(self._trainer, kept["trainer"])
+        self._step = kept["step"]
+        self._resumed_on = kept.get("resumed_on", [])
+        if kept["fingerprint"] != self._fingerprint:
+            self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
+
+    def work(self) -> None:
+        """Run the mini-batches that are left, saving once an epoch.
+
+        Raises:
+            Stopped: Asked to stop; the checkpoint is at the last whole mini-batch.
+        """
+        while self._step < self._last:
+            self._trainer.backward(self._step + 1)
+            self._trainer.update(self._step + 1)
+            self._step += 1
+            stop = self._execution.should_stop() and self._step < self._last
+            if stop or (self._step % self._epoch == 0 and self._step < self._last):
+                self._save()
+            if stop:
+                raise Stopped(f"index {self._index} saved at mini-batch {self._step} of {self._last}")
+            self._execution.progress(self._step / self._last)
+
+    def accuracy(self) -> float:
+        """Return the fraction of test images, none of them used to validate, that are classified rightly."""
+        source, size = self._data.source, self._experiment.config.training.batch_size
+        images, labels = source.test_images, source.test_labels
+        return loop.evaluate(self._trainer.network, self._data, images, labels, size)[0]
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where and with what the label was computed."""
+        return provenance(self._fingerprint, self._resumed_on)
+
+    def _save(self) -> None:
+        content = {
+            "identity": self._experiment.identity,
+            "fingerprint": self._fingerprint,
+            "resumed_on": self._resumed_on,
+            "step": self._step,
+            "trainer": loop.state(self._trainer),
+        }
+        with self._execution.guard():
+            checkpoint.save(self._path, content)

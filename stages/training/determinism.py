@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 from importlib.metadata import version
+from typing import Any
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":16:8")  # must be set before CUDA starts
 
 import torch
+
+from stages.training.config import NUMERICS_VERSION
 
 
 def make_deterministic(threads: int) -> None:
@@ -36,6 +40,23 @@ def fingerprint(device: torch.device) -> dict[str, str]:
         "torch": version("torch"),
         "numpy": version("numpy"),
         "python": platform.python_version(),
+    }
+
+
+def provenance(fingerprint: dict[str, str], resumed_on: list[dict[str, str]]) -> dict[str, Any]:
+    """Return what is recorded of where and with what an index was computed.
+
+    Args:
+        fingerprint: Of the execution that finished.
+        resumed_on: Fingerprints, where they differ, of the executions before it.
+    """
+    return {
+        **fingerprint,
+        "code": version("nap2-pipeline"),
+        "zarr": version("zarr"),
+        "numerics": NUMERICS_VERSION,
+        "host": socket.gethostname(),
+        "resumed_on": resumed_on,
     }
 
 
