@@ -5,18 +5,21 @@ Commands import what they need when they run, so that `pipeline --help` answers 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.run import RunOptions
     from stages.stage import Experiment, Stage
 
 app = typer.Typer(
@@ -36,6 +39,19 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# Click's UsageError, of whichever click this typer brings.
+USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])
+EXIT_MISTAKE, EXIT_INTERRUPTED = 2, 130
+REMEDIES = {
+    errno.ENOSPC: "make room and run the same command again",
+    errno.EDQUOT: "make room and run the same command again",
+    errno.EFBIG: "raise the limit and run the same command again",
+    errno.EACCES: "change its permissions or choose another place",
+    errno.EPERM: "change its permissions or choose another place",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOTDIR: "choose another place",
+}
+
 StageOption = Annotated[str, typer.Option("--stage", help="Name of a stage, or all.")]
 
 
@@ -92,14 +108,15 @@ def run(
     stages = chosen(stage)
     if cluster not in ("auto", "inline", "local"):
         raise UserError(f"unknown cluster {cluster!r}; use inline, local or auto")
-    opened = _open_or_make(experiment, preset, settings or [])
+    opened = _open_or_make(experiment, preset, settings or [], dry_run)
     wanted, throttle = _wanted(opened, stages, array)
-    workers = min(workers or throttle or 0, throttle or workers)
+    options = RunOptions(
+        cluster=cluster, workers=workers, throttle=throttle, allow_device_change=allow_device_change
+    )
     console = Console(stderr=True, highlight=False)
     if dry_run:
-        _dry_run(opened, stages, wanted, workers, as_json)
+        _dry_run(opened, stages, wanted, options, as_json)
         return
-    options = RunOptions(cluster=cluster, workers=workers, allow_device_change=allow_device_change)
     code, report = 0, {}
     for each in stages:
         indices = missing_indices(opened, each, wanted)
@@ -134,7 +151,7 @@ def status(
     opened = load(experiment)
     found = [stage_status(opened, each) for each in chosen(stage)]
     if missing:
-        unfinished = found[0].unfinished
+        unfinished = {index for each in found for index in each.unfinished}
         if unfinished:
             print(format_array(unfinished))
         return
@@ -251,7 +268,7 @@ def manifest(
         print(f"wrote {write_manifest(directory, each)}")
 
 
-def _open_or_make(root: Path, preset: str | None, settings: list[str]) -> Experiment:
+def _open_or_make(root: Path, preset: str | None, settings: list[str], dry_run: bool) -> Experiment:
     from pipeline import config, experiment
 
     if preset is None:
@@ -261,6 +278,8 @@ def _open_or_make(root: Path, preset: str | None, settings: list[str]) -> Experi
             )
         return experiment.load(root)
     if not (root / "experiment.toml").exists():
+        if dry_run:
+            return experiment.draft(root, preset, settings)[0]
         return experiment.initialize(root, preset, settings)
     opened = experiment.load(root)
     asked = config.resolve(config.with_settings(config.preset(preset), settings))
@@ -282,17 +301,17 @@ def _wanted(
 
 
 def _dry_run(
-    opened: Experiment, stages: list[Stage], wanted: list[int] | None, workers: int, as_json: bool
+    opened: Experiment, stages: list[Stage], wanted: list[int] | None, options: RunOptions, as_json: bool
 ) -> None:
     from pipeline.array_spec import format_array
     from pipeline.forecast import forecast
-    from pipeline.run import RunOptions, missing_indices, worker_count
+    from pipeline.run import missing_indices, worker_count
 
     report: dict[str, Any] = {}
     for each in stages:
         indices = missing_indices(opened, each, wanted)
         expected = forecast(opened, each, indices)
-        hands = max(1, worker_count(opened, RunOptions(workers=workers), len(indices)))
+        hands = max(1, worker_count(opened, options, len(indices)))
         report[each.name] = {
             "indices": len(indices),
             "array": format_array(indices) if indices else "",
@@ -337,13 +356,34 @@ def _table(rows: list[dict[str, float]]) -> None:
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit code 2."""
     try:
-        app()
+        code = app(prog_name="pipeline", standalone_mode=False) or 0
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "))
+        remedy = REMEDIES.get(error.errno or 0)
+        _fail(
+            f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")
+            + (f"; {remedy}" if remedy else "")
+        )
+    except USAGE_ERROR as error:
+        _misused(error)
+    except (KeyboardInterrupt, typer.Abort):  # before or after typer, which makes it this exit code
+        code = EXIT_INTERRUPTED
+    if code == EXIT_INTERRUPTED:
+        _fail("interrupted; what is finished or saved is kept, run the same command to go on", code)
+    sys.exit(code)
 
 
-def _fail(text: str) -> None:
+def _misused(error: Any) -> None:
+    """A wrong word on the command line; a command that was given none shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(EXIT_MISTAKE)
+    asked = error.ctx.command_path if error.ctx else "pipeline"
+    given = shlex.join(["pipeline", *sys.argv[1:]])
+    _fail(f"{error.format_message().rstrip('.')}, in `{given}`; see `{asked} --help`")
+
+
+def _fail(text: str, code: int = EXIT_MISTAKE) -> None:
     print(f"pipeline: {' '.join(text.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)

@@ -46,8 +46,8 @@ def read(path: Path) -> ExperimentConfig:
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    except ValueError as error:  # also of bytes that are not UTF-8, and numbers of thousands of digits
+        raise ConfigError(f"{path} is not valid TOML: {error}; correct it") from error
     return resolve(tree)
 
 
@@ -84,6 +84,8 @@ def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
         section, _, key = name.strip().partition(".")
         if not equals:
             raise ConfigError(f"--set {text} has no '='; write --set section.key=value")
+        if not text.isprintable():
+            raise ConfigError(f"--set {text!r} holds characters that cannot be printed; take them out")
         if name.strip() not in all_keys():
             raise ConfigError(f"unknown key {name.strip()}{_nearest(name.strip(), all_keys())}")
         changed.setdefault(section, {})[key] = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
@@ -129,7 +131,7 @@ def _parse(text: str, kind: type) -> Any:
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except ValueError:  # not TOML, or a number of thousands of digits
         return text
 
 

@@ -39,24 +39,32 @@ def initialize(root: Path, preset: str, settings: Sequence[str] = ()) -> Experim
         ExperimentError: The directory is in use.
         UserError: A setting, the data set or the label table is not right.
     """
+    _, files = draft(root, preset, settings)
+    _write_whole(root.resolve(), files)
+    return load(root)
+
+
+def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experiment, dict[str, bytes]]:
+    """Return the experiment that `initialize` would make, and its files by name, and write nothing.
+
+    Raises:
+        ExperimentError: The directory is in use.
+        UserError: A setting, the data set or the label table is not right.
+    """
     resolved = config.resolve(config.with_settings(config.preset(preset), settings))
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ExperimentError(f"{root} exists and is not empty; choose another directory")
     data_digest = content_digest(resolved.data)
     labels = known_labels(resolved.labels)
     names = draw(resolved.architectures, labels, resolved.data.name)
-    plan = _plan_csv(names, labels)
-    temporary = root.with_name(f"{root.name}.{uuid.uuid4().hex[:8]}{durable.PARTIAL}")
-    try:
-        layout = Layout(temporary)
-        durable.write(layout.config, config.to_toml(resolved, preset).encode())
-        durable.write(layout.plan, plan)
-        durable.write_json(layout.identity, identity_record(resolved, plan, data_digest))
-        temporary.rename(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    durable.sync_folder(root.parent)
-    return load(root)
+    plan, layout = _plan_csv(names, labels), Layout(root)
+    record = identity_record(resolved, plan, data_digest)
+    files = {
+        layout.config.name: config.to_toml(resolved, preset).encode(),
+        layout.plan.name: plan,
+        layout.identity.name: (json.dumps(record, indent=1) + "\n").encode(),
+    }
+    return _experiment(layout, resolved, plan, record), files
 
 
 def load(root: Path) -> Experiment:
@@ -70,12 +78,18 @@ def load(root: Path) -> Experiment:
         raise ExperimentError(
             f"{root} is not an experiment; make one with: pipeline init --preset demo {root}"
         )
-    resolved = config.read(layout.config)
     record = _read_identity(layout.identity)
+    resolved = config.read(layout.config)
     check_settings(record, config.scientific(resolved), str(layout.config))
     plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
     if hashlib.sha256(plan).hexdigest() != record["plan"]:
         raise ExperimentError(f"{layout.plan} is not the plan the experiment was made with; restore it")
+    return _experiment(layout, resolved, plan, record)
+
+
+def _experiment(
+    layout: Layout, resolved: ExperimentConfig, plan: bytes, record: Mapping[str, Any]
+) -> Experiment:
     rows = list(csv.DictReader(io.StringIO(plan.decode())))
     return Experiment(
         layout=layout,
@@ -91,13 +105,9 @@ def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where
     """Compare settings with those of the identity.
 
     Raises:
-        ExperimentError: They differ; the keys and both values are named. Or the schema is newer than this code.
+        ExperimentError: They differ; the keys and both values are named.
     """
     kept = record["settings"]
-    if kept.get("schema_version", 0) > schema.VERSION:
-        raise ExperimentError(
-            f"{where}: schema version {kept['schema_version']} is newer than {schema.VERSION}; update nap2-pipeline"
-        )
     keys = sorted(set(kept) | set(settings))
     differing = [
         f"{k} {kept.get(k)!r} -> {settings.get(k)!r}" for k in keys if kept.get(k) != settings.get(k)
@@ -116,8 +126,7 @@ def identity_record(resolved: ExperimentConfig, plan: bytes, data_digest: str) -
         "plan": hashlib.sha256(plan).hexdigest(),
         "data": data_digest,
     }
-    text = json.dumps(content, sort_keys=True)
-    return {"identity": hashlib.sha256(text.encode()).hexdigest()[:16], **content}
+    return {"identity": _hash(content), **content}
 
 
 def known_labels(labels: LabelsConfig) -> dict[str, float] | None:
@@ -129,6 +138,28 @@ def known_labels(labels: LabelsConfig) -> dict[str, float] | None:
     from stages.labels.nasbench201_api import read_api_file
 
     return read_api_file(labels.path(), labels.column)
+
+
+def _write_whole(root: Path, files: Mapping[str, bytes]) -> None:
+    """Make the directory with its files in one rename; one that is there, and empty, is filled.
+
+    Somebody may stand in a directory that is there, so it is not replaced. Its last file is `identity.json`,
+    without which it is no experiment.
+    """
+    filled = root.is_dir()
+    name = f"{root.name}.{uuid.uuid4().hex[:8]}{durable.PARTIAL}"
+    temporary = root / name if filled else root.with_name(name)
+    try:
+        for file, content in files.items():
+            durable.write(temporary / file, content)
+        if filled:
+            for file in files:
+                (temporary / file).rename(root / file)
+        else:
+            temporary.rename(root)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    durable.sync_folder(root if filled else root.parent)
 
 
 def _plan_csv(names: Sequence[str], labels: Mapping[str, float] | None) -> bytes:
@@ -143,7 +174,19 @@ def _plan_csv(names: Sequence[str], labels: Mapping[str, float] | None) -> bytes
 def _read_identity(path: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(path.read_bytes())
-        record["identity"], record["settings"], record["plan"], record["data"]
+        version = int(record["settings"]["schema_version"])
+        content = {key: record[key] for key in ("settings", "plan", "data")}
+        identity = record["identity"]
     except (ValueError, KeyError, TypeError) as error:
         raise ExperimentError(f"{path} is damaged ({error!r}); restore it from a copy") from error
+    if version > schema.VERSION:
+        raise ExperimentError(
+            f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
+        )
+    if identity != _hash(content):
+        raise ExperimentError(f"{path} is damaged (not what {identity} stands for); restore it from a copy")
     return record
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ from rich.progress import (
 from pipeline.execute import EXIT_DONE, EXIT_FAILED, IndexTask, execute
 from pipeline.status import StageStatus, count_done, stage_status
 from slurm.local import describe_deaths, run_local
-from slurm.preemption import EXIT_STOPPED
+from slurm.preemption import EXIT_STOPPED, StopFlag
 from stages.stage import Experiment, Stage
 
 PLAIN_SECONDS = 30.0
@@ -34,10 +34,12 @@ class RunOptions:
     Attributes:
         cluster: `inline` is this process, `local` one process a worker.
         workers: Processes; 0 shares the machine's cores out.
+        throttle: At most so many processes, whatever `workers` says; None: no limit.
     """
 
     cluster: str = "auto"
     workers: int = 0
+    throttle: int | None = None
     allow_device_change: bool = False
 
 
@@ -52,17 +54,18 @@ def run_stage(
     experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, console: Console
 ) -> int:
     """Run the missing indices of a stage and gather its results; returns an exit code."""
-    stage.prepare(experiment)
-    workers = worker_count(experiment, options, len(indices))
-    code = EXIT_DONE
-    if indices:
-        with _progress(experiment, stage, len(indices), console) as poll:
-            if workers == 0:
-                code = _inline(experiment, stage, indices, options, poll)
-            else:
-                code = _local(experiment, stage, indices, workers, options, poll, console)
-    stage.finalise(experiment)
-    return code
+    with StopFlag() as flag:  # a signal before, between or after the indices is a polite stop as well
+        stage.prepare(experiment)
+        workers = worker_count(experiment, options, len(indices))
+        code = EXIT_DONE
+        if indices:
+            with _progress(experiment, stage, len(indices), console) as poll:
+                if workers == 0:
+                    code = _inline(experiment, stage, indices, options, poll, flag)
+                else:
+                    code = _local(experiment, stage, indices, workers, options, poll, console)
+        stage.finalise(experiment)
+        return EXIT_STOPPED if flag() else code
 
 
 def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> int:
@@ -71,6 +74,7 @@ def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> i
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = options.workers or max(1, cores // experiment.config.training.threads)
+    wanted = min(wanted, options.throttle or wanted)
     if options.cluster == "auto" and not options.workers and min(wanted, indices) < 2:
         return 0
     return max(1, min(wanted, indices))
@@ -82,9 +86,12 @@ def _inline(
     indices: Sequence[int],
     options: RunOptions,
     poll: Callable[[], None],
+    flag: StopFlag,
 ) -> int:
     worst = EXIT_DONE
     for index in indices:
+        if flag():
+            return EXIT_STOPPED
         code = execute(
             experiment,
             stage,

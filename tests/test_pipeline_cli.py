@@ -97,6 +97,50 @@ def test_init_refuses(words: tuple[str, ...], parts: tuple[str, ...], cli: Run, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("init",), ("directory", "pipeline init --help")),
+        (("init", "e"), ("--preset", "pipeline init --help")),
+        (("init", "e", "--preset"), ("--preset", "--help")),
+        (("run", "--workers", "many"), ("--workers many", "pipeline run --help")),
+        (("run", "--workers", "-1"), ("--workers -1", "pipeline run --help")),
+        (("run", "--bogus"), ("--bogus", "pipeline run --help")),
+        (("collect",), ("'collect'", "pipeline --help")),
+        (("status",), (". is not an experiment", "pipeline init")),
+    ],
+)
+def test_a_misused_command_line_is_one_line(
+    words: tuple[str, ...], parts: tuple[str, ...], cli: Run, tmp_path: Path
+) -> None:
+    refused(cli(*words), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_directory_is_made_an_experiment_unless_it_is_a_dry_run(cli: Run, tmp_path: Path) -> None:
+    made = ("run", "--preset", "demo", *SETS, "--cluster", "inline")
+    code, out, _ = cli(*made, "--dry-run", "--json")
+    assert (code, json.loads(out)["collect"]["array"]) == (0, "0-2")
+    assert list(tmp_path.iterdir()) == []
+    code, out, _ = cli(*made, "--stage", "collect", "--array", "1%1", "--json")
+    assert (code, json.loads(out)["collect"]["done"]) == (0, 1)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    dry = json.loads(cli(*made, "--dry-run", "--json")[1])
+    assert (dry["collect"]["array"], dry["labels"]["array"]) == ("0,2", "0-2")
+    assert cli("status", "--missing")[1].strip() == "0-2"
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_an_interrupt_is_one_line(cli: Run, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.status.stage_status", interrupted)
+    code, _, err = cli("status", "-e", str(finished))
+    assert (code, err.count("\n")) == (130, 1)
+    assert "run the same command" in err
+
+
 def test_init_refuses_a_directory_in_use(cli: Run, tmp_path: Path) -> None:
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "mine").write_text("x")
@@ -106,7 +150,7 @@ def test_init_refuses_a_directory_in_use(cli: Run, tmp_path: Path) -> None:
 
 def test_init_refuses_a_place_that_cannot_be_written(cli: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    refused(cli("init", "file/e", "--preset", "demo"), "file")
+    refused(cli("init", "file/e", "--preset", "demo"), "file", "choose another place")
 
 
 def test_cifar_needs_labels_with_the_column(cli: Run, cifar_root: Path, tmp_path: Path) -> None:
@@ -131,6 +175,9 @@ def test_an_altered_image_file_is_refused(cli: Run, cifar_root: Path, tmp_path: 
     refused(cli("init", "e", "--preset", "cifar10", "--set", f"data.root={tmp_path}"), "data_batch_3.bin")
     victim.write_bytes(content[:-1])
     refused(cli("init", "e", "--preset", "cifar10", "--set", f"data.root={tmp_path}"), "data_batch_3.bin")
+    victim.unlink()
+    refused(cli("init", "e", "--preset", "cifar10", "--set", f"data.root={tmp_path}"), "data_batch_3.bin")
+    assert not (tmp_path / "e").exists()
 
 
 @pytest.mark.parametrize("array", ["", "x", "3-1", "-1", "0-5", "1,,2", "0:0", "99"])
@@ -266,10 +313,27 @@ def test_workers_give_the_same_bytes_and_a_signal_stops_them(finished: Path, tmp
     while not (root / "leases" / "collect").exists():
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) in (0, 75)
+    assert process.wait(timeout=60) == 75
     assert subprocess.run(command, check=False).returncode == 0
     for index in range(3):
         assert file_digests(root / "dynamics.zarr", index) == file_digests(finished / "dynamics.zarr", index)
+
+
+@pytest.mark.parametrize("cluster", ["inline", "local"])
+def test_a_second_interrupt_does_not_wait(cluster: str, tmp_path: Path) -> None:
+    long = ("recording.interval=100000", "architectures.number=2")
+    root = initialize(tmp_path / "e", "demo", (*SMALL, *long)).layout.root
+    command = [sys.executable, "-m", "pipeline", "run", "-e", str(root), "--cluster", cluster]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(root.glob("leases/collect/*.json")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (75, 130)  # 75: it had saved before the second one came
+    assert "Traceback" not in err
+    assert "run the same command" in err
 
 
 def test_verify_finds_a_flipped_byte_and_a_missing_file(cli: Run, copied: Path) -> None:
@@ -308,8 +372,12 @@ def test_inspect_shows_and_draws(cli: Run, finished: Path, tmp_path: Path) -> No
     assert (tmp_path / "a.svg").read_text().count("<path") > 10
 
 
-@pytest.mark.parametrize("words", [["--help"], ["status"], ["run", "--dry-run"], ["run", "--help"]])
-def test_torch_is_not_imported(words: list[str], finished: Path) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["status"], ["run", "--dry-run"], ["run", "--help"], ["init", "new", "--preset", "demo"]],
+)
+def test_torch_is_not_imported(words: list[str], finished: Path, tmp_path: Path) -> None:
+    words = [str(tmp_path / "new") if word == "new" else word for word in words]
     code = (
         "import sys; from pipeline.cli import app\n"
         f"try: app({words!r})\nexcept SystemExit: pass\n"
