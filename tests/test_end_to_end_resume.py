@@ -27,7 +27,7 @@ from stages.architectures.network import build_network
 from stages.collect import collect
 from stages.collect.recorder import Recorder
 from stages.stage import Execution, Experiment, Stopped
-from stages.training import checkpoint, loop
+from stages.training import checkpoint, loop, resumable
 from stages.training.data import device_data
 from storage_schema import durable, lease, markers
 from storage_schema.lease import Lease
@@ -348,8 +348,8 @@ def test_resuming_with_other_versions_is_refused_unless_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = interrupted(tmp_path)
-    other = dict(collect.fingerprint(torch.device("cpu")), torch="0.0.1")
-    monkeypatch.setattr(collect, "fingerprint", lambda device: other)
+    other = dict(resumable.fingerprint(torch.device("cpu")), torch="0.0.1")
+    monkeypatch.setattr(resumable, "fingerprint", lambda device: other)
     assert execute(experiment, COLLECT, 0) == EXIT_FAILED
     assert "--allow-device-change" in capsys.readouterr().err
     assert stage_status(experiment, COLLECT).indices["failed"] == [0]

@@ -17,9 +17,8 @@ from pipeline.execute import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 from stages.datasets.errors import DataError
-from stages.labels import train
 from stages.stage import Experiment
-from stages.training import loop
+from stages.training import loop, resumable
 from stages.training.data import device_data
 from storage_schema import markers
 
@@ -130,8 +129,8 @@ def test_a_change_of_versions_is_refused_or_recorded(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         killed_at(11, patch)
         assert execute(experiment, LABELS, 0) == EXIT_FAILED
-    other = dict(train.fingerprint(torch.device("cpu")), torch="0.0.1")
-    monkeypatch.setattr(train, "fingerprint", lambda device: other)
+    other = dict(resumable.fingerprint(torch.device("cpu")), torch="0.0.1")
+    monkeypatch.setattr(resumable, "fingerprint", lambda device: other)
     assert execute(experiment, LABELS, 0) == EXIT_FAILED
     assert "--allow-device-change" in experiment.layout.failure("labels", 0).read_text()
     assert execute(experiment, LABELS, 0, allow_device_change=True) == EXIT_DONE

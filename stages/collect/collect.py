@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.architectures.genotype import Genotype
 from stages.architectures.layers import max_layers
-from stages.architectures.network import build_network
 from stages.collect.recorder import Recorder
 from stages.stage import Execution, Experiment, Outcome, Stopped
-from stages.training import checkpoint, loop
-from stages.training.data import device_data
-from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
+from stages.training import loop
+from stages.training.resumable import ResumableTraining
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
 
@@ -30,40 +28,15 @@ def run(experiment: Experiment, index: int, execution: Execution) -> Outcome:
     return collection.outcome()
 
 
-class Collection:
+class Collection(ResumableTraining):
     """One architecture on its way from the first mini-batch to the last."""
 
     def __init__(self, experiment: Experiment, index: int, execution: Execution) -> None:
         config = experiment.config
-        make_deterministic(config.training.threads)
-        self._experiment, self._index, self._execution = experiment, index, execution
-        self._device = choose_device(config.training.device)
-        self._data = device_data(config.data, self._device, experiment.data_digest)
-        genotype = Genotype.parse(experiment.architectures[index])
-        network = build_network(genotype, config.network_shape, config.training.seed).to(self._device)
-        self._trainer = loop.Trainer(network, self._data, config.training)
-        self._recorder = Recorder(network, config.recording, max_layers(config.network_shape))
+        super().__init__(experiment, index, execution, NAME, config.training)
+        self._recorder = Recorder(self._trainer.network, config.recording, max_layers(config.network_shape))
         self._writer = ArchitectureWriter(experiment.layout.dynamics, index)
         self._losses = torch.full((config.recording.mini_batches,), torch.nan, device=self._device)
-        self._step = 0
-        self._fingerprint = fingerprint(self._device)
-        self._resumed_on: list[dict[str, str]] = []
-        self._path = experiment.layout.checkpoint(NAME, index)
-
-    def resume(self) -> None:
-        """Go on where the checkpoint is, if there is one."""
-        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
-        if kept is None:
-            return
-        allowed = self._execution.allow_device_change
-        checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
-        loop.restore(self._trainer, kept["trainer"])
-        self._recorder.restore(kept["recorder"])
-        self._losses.copy_(kept["losses"])
-        self._step = kept["step"]
-        self._resumed_on = kept["resumed_on"]
-        if kept["fingerprint"] != self._fingerprint:
-            self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
 
     def work(self) -> None:
         """Run the mini-batches that are left.
@@ -124,18 +97,12 @@ class Collection:
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
 
-    def _save(self) -> None:
-        content = {
-            "identity": self._experiment.identity,
-            "fingerprint": self._fingerprint,
-            "resumed_on": self._resumed_on,
-            "step": self._step,
-            "losses": self._losses,
-            "trainer": loop.state(self._trainer),
-            "recorder": self._recorder.state(),
-        }
-        with self._execution.guard():
-            checkpoint.save(self._path, content)
+    def _state(self) -> dict[str, Any]:
+        return {"losses": self._losses, "recorder": self._recorder.state()}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        self._recorder.restore(kept["recorder"])
+        self._losses.copy_(kept["losses"])
 
     def outcome(self) -> Outcome:
         """Write everything once more and describe it.
@@ -156,9 +123,7 @@ class Collection:
             "mini_batches": self._step,
             "seconds": seconds,
         }
-        return Outcome(
-            digests=digests, result=result, provenance=provenance(self._fingerprint, self._resumed_on)
-        )
+        return Outcome(digests=digests, result=result, provenance=self.provenance())
 
 
 def diverged(losses: Tensor) -> bool:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.network import build_network
 from stages.stage import Execution, Experiment, Stopped
-from stages.training import checkpoint, loop
-from stages.training.data import device_data
-from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
+from stages.training import loop
 from stages.training.order import batches_per_epoch
+from stages.training.resumable import ResumableTraining
 
 
 def train_to_the_end(
@@ -37,39 +34,16 @@ def train_to_the_end(
     return training.accuracy(), training.provenance()
 
 
-class LabelTraining:
+class LabelTraining(ResumableTraining):
     """One architecture on its way to the end of its schedule."""
 
     def __init__(self, experiment: Experiment, index: int, execution: Execution, name: str) -> None:
         config = experiment.config
-        make_deterministic(config.training.threads)
-        self._experiment, self._index, self._execution = experiment, index, execution
-        self._device = choose_device(config.training.device)
-        self._data = device_data(config.data, self._device, experiment.data_digest)
-        genotype = Genotype.parse(experiment.architectures[index])
-        network = build_network(genotype, config.network_shape, config.training.seed).to(self._device)
         # The cosine ends where this training does, not where the collected one would have.
         schedule = replace(config.training, epochs=max(1, config.labels.epochs))
-        self._trainer = loop.Trainer(network, self._data, schedule)
+        super().__init__(experiment, index, execution, name, schedule)
         self._epoch = batches_per_epoch(len(self._data.train_labels), schedule.batch_size)
         self._last = config.labels.epochs * self._epoch
-        self._step = 0
-        self._fingerprint = fingerprint(self._device)
-        self._resumed_on: list[dict[str, str]] = []
-        self._path = experiment.layout.checkpoint(name, index)
-
-    def resume(self) -> None:
-        """Go on where the checkpoint is, if there is one."""
-        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
-        if kept is None:
-            return
-        allowed = self._execution.allow_device_change
-        checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
-        loop.restore(self._trainer, kept["trainer"])
-        self._step = kept["step"]
-        self._resumed_on = kept.get("resumed_on", [])
-        if kept["fingerprint"] != self._fingerprint:
-            self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
 
     def work(self) -> None:
         """Run the mini-batches that are left, saving once an epoch.
@@ -93,18 +67,3 @@ class LabelTraining:
         source, size = self._data.source, self._experiment.config.training.batch_size
         images, labels = source.test_images, source.test_labels
         return loop.evaluate(self._trainer.network, self._data, images, labels, size)[0]
-
-    def provenance(self) -> dict[str, Any]:
-        """Return where and with what the label was computed."""
-        return provenance(self._fingerprint, self._resumed_on)
-
-    def _save(self) -> None:
-        content = {
-            "identity": self._experiment.identity,
-            "fingerprint": self._fingerprint,
-            "resumed_on": self._resumed_on,
-            "step": self._step,
-            "trainer": loop.state(self._trainer),
-        }
-        with self._execution.guard():
-            checkpoint.save(self._path, content)

@@ -1,0 +1,82 @@
+"""What every resumable training of one architecture shares: network, data, checkpoint and provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.architectures.genotype import Genotype
+from stages.architectures.network import build_network
+from stages.stage import Execution, Experiment
+from stages.training import checkpoint, loop
+from stages.training.config import TrainingConfig
+from stages.training.data import device_data
+from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
+
+
+class ResumableTraining:
+    """One architecture at some mini-batch.
+
+    Args:
+        experiment: The experiment.
+        index: Position of the architecture in the plan.
+        execution: Guards what is saved.
+        stage: Name of the stage, for the checkpoint's path.
+        training: How to train.
+    """
+
+    def __init__(
+        self, experiment: Experiment, index: int, execution: Execution, stage: str, training: TrainingConfig
+    ) -> None:
+        make_deterministic(training.threads)
+        self._experiment, self._index, self._execution = experiment, index, execution
+        self._device = choose_device(training.device)
+        self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
+        genotype = Genotype.parse(experiment.architectures[index])
+        shape = experiment.config.network_shape
+        network = build_network(genotype, shape, training.seed).to(self._device)
+        self._trainer = loop.Trainer(network, self._data, training)
+        self._step = 0
+        self._fingerprint = fingerprint(self._device)
+        self._resumed_on: list[dict[str, str]] = []
+        self._path = experiment.layout.checkpoint(stage, index)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint is, if there is one.
+
+        Raises:
+            CheckpointError: It is another experiment's, or was made on another device or with other versions.
+        """
+        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
+        if kept is None:
+            return
+        allowed = self._execution.allow_device_change
+        checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
+        loop.restore(self._trainer, kept["trainer"])
+        self._step = kept["step"]
+        self._resumed_on = kept["resumed_on"]
+        if kept["fingerprint"] != self._fingerprint:
+            self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
+        self._restore(kept)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where and with what it was computed."""
+        return provenance(self._fingerprint, self._resumed_on)
+
+    def _state(self) -> dict[str, Any]:
+        """Return what the stage keeps besides the training itself."""
+        return {}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        """Go back to what `_state` returned."""
+
+    def _save(self) -> None:
+        content = {
+            "identity": self._experiment.identity,
+            "fingerprint": self._fingerprint,
+            "resumed_on": self._resumed_on,
+            "step": self._step,
+            "trainer": loop.state(self._trainer),
+            **self._state(),
+        }
+        with self._execution.guard():
+            checkpoint.save(self._path, content)
