@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from pipeline.experiment import load
@@ -33,12 +34,18 @@ class IndexTask:
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
         return execute(
-            load(Path(self.root)),
+            _opened(self.root),
             STAGES[self.stage],
             index,
             allow_device_change=self.allow_device_change,
             announce_taken=self.announce_taken,
         )
+
+
+@lru_cache(maxsize=1)
+def _opened(root: str) -> Experiment:
+    """Open the experiment once in a worker, not for each of its indices: a plan does not change."""
+    return load(Path(root))
 
 
 def execute(
