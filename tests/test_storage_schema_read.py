@@ -20,31 +20,14 @@ from storage_schema.create import create
 from storage_schema.read import FeatureMaps, StoreError, check_identity, feature_map, written
 from storage_schema.schema import Sizes
 from storage_schema.write import ArchitectureWriter, object_path, write_gathered
+from synthetic_store import ATTRIBUTES, static_values
 
 SIZES = Sizes(architectures=4, snapshots=5, layers=70, mini_batches=8)
 STEPS = (1, 2, 4, 6, 8)
 
 
 def make(path: Path) -> Path:
-    count = SIZES.architectures
-    values: dict[str, Any] = {
-        "architecture": [f"a{i}" for i in range(count)],
-        "snapshot": range(SIZES.snapshots),
-        "step": STEPS,
-        "layer": range(SIZES.layers),
-        "value": range(schema.VALUES),
-        "feature": schema.FEATURES,
-        "mini_batch": range(1, SIZES.mini_batches + 1),
-        "curve": schema.CURVES,
-        "activity": schema.ACTIVITIES,
-        "units": np.ones((count, SIZES.layers)),
-        "layers": np.full(count, 20),
-        "layer_name": [[f"layer{i}" for i in range(SIZES.layers)]] * count,
-        "reachable": np.ones((count, SIZES.layers), bool),
-        "parameters": range(count),
-        "flops": range(count),
-    }
-    create(path, SIZES, values, {"identity": "me", "schema_version": schema.VERSION})
+    create(path, SIZES, static_values(SIZES, STEPS, layers=20), ATTRIBUTES)
     return path
 
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from storage_schema.create import create
 from storage_schema.read import FeatureMaps, StoreError, feature_map, open_dynamics, raw_map, written
 from storage_schema.schema import Sizes
 from storage_schema.write import ArchitectureWriter, file_digests, object_path
+from synthetic_store import ATTRIBUTES, static_values
 
 SIZES = Sizes(architectures=3, snapshots=4, layers=9, mini_batches=6)
 STEPS = (1, 2, 4, 6)
@@ -29,29 +29,10 @@ L2 = schema.FEATURES.index("l2")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    path, count = tmp_path / "s.zarr", SIZES.architectures
-    units = np.zeros((count, SIZES.layers))
-    units[:, :LAYERS] = UNITS
-    reachable = units > 0
-    reachable[:, DEAD] = False
-    values: dict[str, Any] = {
-        "architecture": [f"a{i}" for i in range(count)],
-        "snapshot": range(SIZES.snapshots),
-        "step": STEPS,
-        "layer": range(SIZES.layers),
-        "value": range(schema.VALUES),
-        "feature": schema.FEATURES,
-        "mini_batch": range(1, SIZES.mini_batches + 1),
-        "curve": schema.CURVES,
-        "activity": schema.ACTIVITIES,
-        "units": units,
-        "layers": np.full(count, LAYERS),
-        "layer_name": [[f"layer{i}" if i < LAYERS else "" for i in range(SIZES.layers)]] * count,
-        "reachable": reachable,
-        "parameters": range(count),
-        "flops": range(count),
-    }
-    create(path, SIZES, values, {"identity": "me", "schema_version": schema.VERSION})
+    path = tmp_path / "s.zarr"
+    values = static_values(SIZES, STEPS, layers=LAYERS, units=UNITS)
+    values["reachable"][:, DEAD] = False
+    create(path, SIZES, values, ATTRIBUTES)
     return path
 
 

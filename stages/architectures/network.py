@@ -86,7 +86,7 @@ class Network(nn.Module):
     def _recomputed(self, features: Tensor) -> int:
         """How many of the first cells are computed again in backward, to keep a worker small on a CPU.
 
-        The bits are the same; the largest network at full size takes a sixth longer and a quarter less memory.
+        The bits are the same. Only networks near the largest, at full size, are touched, and pay with time.
         """
         if features.device.type != "cpu":
             return 0

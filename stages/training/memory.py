@@ -12,8 +12,7 @@ LARGE_BLOCK = 4_000_000
 def return_large_blocks() -> None:
     """Have glibc map blocks of `LARGE_BLOCK` bytes or more on their own, instead of leaving holes in its heap.
 
-    The largest network's peak falls from 1.7 to 1.4 GB, for about a fifth more time. Elsewhere than with glibc
-    nothing happens.
+    `tests/benchmarks/bench_collect.py` prints a worker's peak. Elsewhere than with glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
