@@ -10,7 +10,7 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -19,7 +19,6 @@ import typer
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
-    from pipeline.run import RunOptions
     from stages.stage import Experiment, Stage
 
 app = typer.Typer(
@@ -93,6 +92,12 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would run, and what it would take.")
     ] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Go on with the architectures that are finished.")
+    ] = False,
+    keep_twins_together: Annotated[
+        bool, typer.Option("--keep-twins-together", help="Isomorphic twins go into one part of a split.")
+    ] = False,
     allow_device_change: Annotated[
         bool, typer.Option(help="Resume on another device or versions; recorded.")
     ] = False,
@@ -102,29 +107,32 @@ def run(
     from rich.console import Console
 
     from pipeline.registry import chosen
-    from pipeline.run import RunOptions, missing_indices, run_stage, summary
+    from pipeline.run import RunOptions, run_stage, summary
     from pipeline.status import stage_status
 
     stages = chosen(stage)
+    settings = [*(settings or []), *(["splits.allow_partial=true"] if allow_partial else [])]
+    settings += ["splits.keep_twins_together=true"] if keep_twins_together else []
     if cluster not in ("auto", "inline", "local"):
         raise UserError(f"unknown cluster {cluster!r}; use inline, local or auto")
-    opened = _open_or_make(experiment, preset, settings or [], dry_run)
+    opened = _open_or_make(experiment, preset, settings, dry_run)
     wanted, throttle = _wanted(opened, stages, array)
     options = RunOptions(
         cluster=cluster, workers=workers, throttle=throttle, allow_device_change=allow_device_change
     )
     console = Console(stderr=True, highlight=False)
     if dry_run:
-        _dry_run(opened, stages, wanted, options, as_json)
+        from pipeline.forecast import dry_run as foresee
+
+        _print(foresee(opened, stages, wanted, options), as_json)
         return
     code, report = 0, {}
     for each in stages:
-        indices = missing_indices(opened, each, wanted)
-        code = run_stage(opened, each, indices, options, console)
+        code = run_stage(opened, each, wanted, options, console)
         status = stage_status(opened, each)
         report[each.name] = {state: len(found) for state, found in status.indices.items()}
         if not as_json:
-            print(summary(status))
+            print("\n".join([summary(status), *each.report(opened)]))
         if code:
             break
     if as_json:
@@ -148,8 +156,10 @@ def status(
     from pipeline.run import summary
     from pipeline.status import stage_status
 
-    opened = load(experiment)
-    found = [stage_status(opened, each) for each in chosen(stage)]
+    opened, stages = load(experiment), chosen(stage)
+    if missing and len(stages) > 1:
+        raise UserError("--missing needs one --stage: an index is something else in each of them")
+    found = [stage_status(opened, each) for each in stages]
     if missing:
         unfinished = {index for each in found for index in each.unfinished}
         if unfinished:
@@ -241,6 +251,41 @@ def verify(
     raise typer.Exit(1 if findings else 0)
 
 
+@app.command()
+def predict(
+    using: Annotated[
+        str, typer.Option("--using", help="Trained experiment, and its trial: runs/c10, runs/c10/3.")
+    ],
+    experiment: ExperimentOption = Path(),
+    snapshots: Annotated[
+        int | None, typer.Option(min=1, help="Snapshots to use; all of them if not given.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Train size of the model; the largest if not given.")
+    ] = None,
+    variant: Annotated[str, typer.Option(help="Variant of the model.")] = "maps",
+    out: Annotated[Path | None, typer.Option(help="Write the ranking into this file (CSV, Parquet).")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Rank an experiment's architectures by another's frozen models; no label of them is read."""
+    from pipeline import predict as prediction
+    from pipeline.experiment import load
+
+    target = load(experiment)
+    model = prediction.find_model(using, size, variant)
+    found = prediction.rank(target, model, snapshots)
+    if out is not None:
+        prediction.write(found.rows, out)
+    if as_json:
+        print(json.dumps({**found.facts, "ranking": found.rows}))
+        return
+    _print(found.facts, False)
+    _table(found.rows[:top])
+    if len(found.rows) > top:
+        print(f"and {len(found.rows) - top} more; --top {len(found.rows)} or --out FILE shows all")
+
+
 def _among(indices: list[int], wanted: list[int] | None) -> list[int]:
     return indices if wanted is None else sorted(set(indices) & set(wanted))
 
@@ -269,23 +314,15 @@ def manifest(
 
 
 def _open_or_make(root: Path, preset: str | None, settings: list[str], dry_run: bool) -> Experiment:
-    from pipeline import config, experiment
+    from pipeline import experiment
 
-    if preset is None:
-        if settings:
-            raise UserError(
-                "--set only goes with --preset: an experiment's settings do not change once it is made"
-            )
-        return experiment.load(root)
-    if not (root / "experiment.toml").exists():
+    if preset is not None and not (root / "experiment.toml").exists():
         if dry_run:
             return experiment.draft(root, preset, settings)[0]
         return experiment.initialize(root, preset, settings)
-    opened = experiment.load(root)
-    asked = config.resolve(config.with_settings(config.preset(preset), settings))
-    record = {"settings": config.scientific(opened.config)}
-    experiment.check_settings(record, config.scientific(asked), f"{root} and preset {preset}")
-    return opened
+    if preset is not None:
+        experiment.check_preset(root, preset, settings)
+    return experiment.load(root) if not settings else experiment.change(root, settings, write=not dry_run)
 
 
 def _wanted(
@@ -296,32 +333,10 @@ def _wanted(
 
     if array is None:
         return None, None
-    spec = parse_array(array).within(min(each.num_tasks(opened) for each in stages))
+    if len(stages) > 1:
+        raise UserError(f"--array {array} needs one --stage: an index is something else in each of them")
+    spec = parse_array(array).within(stages[0].num_tasks(opened))
     return list(spec.indices), spec.throttle
-
-
-def _dry_run(
-    opened: Experiment, stages: list[Stage], wanted: list[int] | None, options: RunOptions, as_json: bool
-) -> None:
-    from pipeline.array_spec import format_array
-    from pipeline.forecast import forecast
-    from pipeline.run import missing_indices, worker_count
-
-    report: dict[str, Any] = {}
-    for each in stages:
-        indices = missing_indices(opened, each, wanted)
-        expected = forecast(opened, each, indices)
-        hands = max(1, worker_count(opened, options, len(indices)))
-        report[each.name] = {
-            "indices": len(indices),
-            "array": format_array(indices) if indices else "",
-            "workers": hands,
-            "hours": round(expected.seconds / hands / 3600, 3),
-            "files": expected.files,
-            "megabytes": round(expected.bytes / 1e6, 1),
-            "measured": expected.measured,
-        }
-    _print(report, as_json)
 
 
 def _print(facts: dict[str, Any], as_json: bool) -> None:
@@ -338,15 +353,19 @@ def _finite(row: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in row.items()}
 
 
-def _table(rows: list[dict[str, float]]) -> None:
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None)
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(
+            name.replace("_", " "),
+            justify="left" if isinstance(rows[0][name], str) else "right",
+            no_wrap=True,
+        )
     for row in rows:
-        table.add_row(*(str(v) if isinstance(v, int) else f"{v:.4g}" for v in row.values()))
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()))
     width = (
         Console(width=1000).measure(table).maximum
     )  # what is piped, or too wide for a terminal, is not cut

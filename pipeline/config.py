@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from stages.settings import ConfigError
-from stages.stage import ExperimentConfig
+from stages.settings import ConfigError, identity_settings
+from stages.stage import COLLECTION, ExperimentConfig
 from stages.training.config import NUMERICS_VERSION
 from storage_schema import schema
 
@@ -88,8 +88,19 @@ def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
             raise ConfigError(f"--set {text!r} holds characters that cannot be printed; take them out")
         if name.strip() not in all_keys():
             raise ConfigError(f"unknown key {name.strip()}{_nearest(name.strip(), all_keys())}")
-        changed.setdefault(section, {})[key] = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
+        parsed = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
+        changed.setdefault(section, {})[key] = _absolute(section, key, parsed)
     return changed
+
+
+def _absolute(section: str, key: str, value: Any) -> Any:
+    """Tasks run in other directories than the command that sets a path."""
+    field = next(field for field in dataclasses.fields(SECTIONS[section]) if field.name == key)
+    if not field.metadata["path"] or not isinstance(value, str):
+        return value
+    return ",".join(
+        str(Path(part.strip()).expanduser().absolute()) for part in value.split(",") if part.strip()
+    )
 
 
 def all_keys() -> list[str]:
@@ -98,19 +109,26 @@ def all_keys() -> list[str]:
 
 
 def scientific(config: ExperimentConfig) -> dict[str, Any]:
-    """Return every setting that decides results, by `section.key`, with the versions of schema and numerics."""
+    """Return every setting that decides what is collected, by `section.key`, with schema and numerics versions."""
     values: dict[str, Any] = {"schema_version": schema.VERSION, "numerics_version": NUMERICS_VERSION}
-    for section in SECTIONS:
-        part = getattr(config, section)
-        for field in dataclasses.fields(part):
-            if field.metadata["identity"]:
-                values[f"{section}.{field.name}"] = getattr(part, field.name)
+    for section in COLLECTION:
+        values |= identity_settings(getattr(config, section))
     return values
 
 
-def to_toml(config: ExperimentConfig, preset_name: str) -> str:
-    """Write every setting, each with its comment."""
-    lines = [f"# Made from preset {preset_name}. Everything here that is not marked 'path' decides results."]
+def to_tree(config: ExperimentConfig) -> Tree:
+    """Return every setting, by section and key."""
+    return {section: dataclasses.asdict(getattr(config, section)) for section in SECTIONS}
+
+
+def to_toml(config: ExperimentConfig, heading: str) -> str:
+    """Write every setting, each with its comment, below a first line."""
+    lines = [
+        heading,
+        "# Everything here that is not marked 'path' decides results.",
+        f"# The sections {', '.join(COLLECTION)} are fixed once the experiment is made; the others may change,",
+        "# and the stages they belong to are then run again.",
+    ]
     for section in SECTIONS:
         part = getattr(config, section)
         lines += ["", f"[{section}]"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline.array_spec import format_array
 from pipeline.experiment import load
+from pipeline.identity import Identities
 from pipeline.registry import STAGES
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from stages.stage import Execution, Experiment, Stage, Stopped
@@ -20,6 +23,11 @@ from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
+NOTE_SECONDS = 30.0
+
+
+class InputError(UserError, RuntimeError):
+    """An index whose inputs are not done."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +63,16 @@ def execute(
     *,
     allow_device_change: bool = False,
     announce_taken: bool = True,
-    progress: Callable[[float], None] = lambda _: None,
+    poll: Callable[[], None] = lambda: None,
 ) -> int:
     """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
+    identities = Identities(experiment)
     try:
-        if _done(experiment, stage, index):
+        if identities.done(stage, index):
             return EXIT_DONE
+        _check_inputs(identities, stage, index)
         lease = _acquire(experiment, stage, index)
-    except markers.MarkerError as error:
+    except UserError as error:
         _say(f"{stage.name} {index}: {error}")
         return EXIT_FAILED
     except LeaseTakenError as taken:
@@ -70,9 +80,13 @@ def execute(
             _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")
         return EXIT_DONE
     try:
-        if not _done(experiment, stage, index):
+        identities = Identities(experiment)  # somebody may have done it before the lease was ours
+        if not identities.done(stage, index):
             with StopFlag() as flag:
-                _work(experiment, stage, index, lease, flag, allow_device_change, progress)
+                execution = _execution(
+                    experiment, stage, index, lease, flag, allow_device_change, poll, identities
+                )
+                _work(experiment, stage, index, lease, execution)
         _release(lease, finished=True)
         return EXIT_DONE
     except LeaseLostError as lost:
@@ -88,9 +102,14 @@ def execute(
         return EXIT_FAILED
 
 
-def _done(experiment: Experiment, stage: Stage, index: int) -> bool:
-    marker = markers.load(experiment.layout.marker(stage.name, index))
-    return marker is not None and marker.identity == experiment.identity
+def _check_inputs(identities: Identities, stage: Stage, index: int) -> None:
+    waits_for = identities.waits_for(stage, index)
+    if waits_for:
+        names = sorted({each.stage for each in waits_for}, key=list(STAGES).index)
+        first = format_array({each.index for each in waits_for if each.stage == names[0]})
+        raise InputError(
+            f"it needs {names[0]} {first}, which is not done; run --stage {names[0]} first, or --stage all"
+        )
 
 
 def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:
@@ -109,28 +128,46 @@ def _release(lease: Lease, *, finished: bool) -> None:
         lease.release(finished=finished)
 
 
-def _work(
+def _execution(
     experiment: Experiment,
     stage: Stage,
     index: int,
     lease: Lease,
     flag: StopFlag,
     allow_device_change: bool,
-    progress: Callable[[float], None],
-) -> None:
+    poll: Callable[[], None],
+    identities: Identities,
+) -> Execution:
+    identity, told = identities.of(stage, index), time.monotonic()
+    assert identity is not None  # its inputs are done
+
     def should_stop() -> bool:
         lease.renew()
         return flag()
 
-    execution = Execution(
-        should_stop=should_stop, guard=lease.guard, progress=progress, allow_device_change=allow_device_change
+    def progress(share: float, note: str = "") -> None:
+        nonlocal told
+        poll()
+        if note and time.monotonic() - told > NOTE_SECONDS:
+            told = time.monotonic()
+            _say(f"{stage.name} {index} ({stage.describe(experiment, index)}): {share:.0%}, {note}")
+
+    return Execution(
+        identity=identity,
+        should_stop=should_stop,
+        guard=lease.guard,
+        progress=progress,
+        allow_device_change=allow_device_change,
     )
+
+
+def _work(experiment: Experiment, stage: Stage, index: int, lease: Lease, execution: Execution) -> None:
     outcome = stage.run(experiment, index, execution)
     layout = experiment.layout
     marker = markers.Marker(
         stage=stage.name,
         index=index,
-        identity=experiment.identity,
+        identity=execution.identity,
         fence=lease.owner.fence,
         digests=outcome.digests,
         result=outcome.result,

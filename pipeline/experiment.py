@@ -9,6 +9,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
     plan, layout = _plan_csv(names, labels), Layout(root)
     record = identity_record(resolved, plan, data_digest)
     files = {
-        layout.config.name: config.to_toml(resolved, preset).encode(),
+        layout.config.name: config.to_toml(resolved, f"# Made from preset {preset}.").encode(),
         layout.plan.name: plan,
         layout.identity.name: (json.dumps(record, indent=1) + "\n").encode(),
     }
@@ -87,6 +88,39 @@ def load(root: Path) -> Experiment:
     return _experiment(layout, resolved, plan, record)
 
 
+def change(root: Path, settings: Sequence[str], *, write: bool = True) -> Experiment:
+    """Change settings of an experiment that do not decide what is collected, in its `experiment.toml`.
+
+    Args:
+        root: The experiment.
+        settings: `section.key=value`, each.
+        write: Else nothing is written: what the experiment would be is returned.
+
+    Raises:
+        ExperimentError: A setting decides what is collected.
+    """
+    before, path = load(root), Layout(root).config
+    resolved = config.resolve(config.with_settings(config.to_tree(before.config), settings))
+    check_settings(
+        _read_identity(before.layout.identity), config.scientific(resolved), f"{root}, as --set asks"
+    )
+    if write and resolved != before.config:
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        durable.write(path, config.to_toml(resolved, first).encode())
+    return replace(before, config=resolved)
+
+
+def check_preset(root: Path, preset: str, settings: Sequence[str]) -> None:
+    """Check that an experiment is what a preset with settings would make, as far as it decides what is collected.
+
+    Raises:
+        ExperimentError: It is another one.
+    """
+    asked = config.resolve(config.with_settings(config.preset(preset), settings))
+    record = {"settings": config.scientific(load(root).config)}
+    check_settings(record, config.scientific(asked), f"{root} and preset {preset}")
+
+
 def _experiment(
     layout: Layout, resolved: ExperimentConfig, plan: bytes, record: Mapping[str, Any]
 ) -> Experiment:
@@ -98,6 +132,7 @@ def _experiment(
         architectures=tuple(row["architecture"] for row in rows),
         planned_labels=tuple(float(row["label"]) if row["label"] else None for row in rows),
         data_digest=record["data"],
+        open_other=load,
     )
 
 

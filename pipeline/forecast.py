@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
+from pipeline.array_spec import format_array
+from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.architectures.genotype import Genotype
 from stages.architectures.layers import flops, layers
 from stages.collect.stage import CollectStage
@@ -16,6 +19,13 @@ ROUGH_FLOPS_PER_SECOND = 8e9
 """Of one 2020s CPU core in small convolutions; only used before anything was measured."""
 ROUGH_BYTES_PER_VALUE = 3.8
 """Of one float32 statistic after compression."""
+ROUGH_MAP_FLOPS = 0.55e9
+"""Of one map through an autoencoder, forward and backward."""
+ROUGH_MATRIX_FLOPS_PER_SECOND = 5e10
+"""Of one 2020s CPU core in matrix products."""
+ROUGH_STEP_SECONDS = 5e-5
+"""Of one step of one sequence through the predictor, forward and backward."""
+ROUGH_MODEL_BYTES = {"cae": 36.7e6, "bigru": 2.6e6}
 SAMPLE = 32
 
 
@@ -34,12 +44,35 @@ class Forecast:
     bytes: int
 
 
+def dry_run(
+    experiment: Experiment, stages: list[Stage], wanted: list[int] | None, options: RunOptions
+) -> dict[str, dict[str, Any]]:
+    """Return, for each stage, what would run and what it would take; nothing is written."""
+    report = {}
+    for stage in stages:
+        indices = missing_indices(experiment, stage, wanted)
+        expected = forecast(experiment, stage, indices)
+        hands = max(1, worker_count(experiment, options, len(indices)))
+        report[stage.name] = {
+            "indices": len(indices),
+            "array": format_array(indices) if indices else "",
+            "workers": hands,
+            "hours": round(expected.seconds / hands / 3600, 3),
+            "files": expected.files,
+            "megabytes": round(expected.bytes / 1e6, 1),
+            "measured": expected.measured,
+        }
+    return report
+
+
 def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
     """Estimate the cost of indices of a stage."""
-    if not isinstance(stage, CollectStage):
+    if stage.name == "labels":
         return Forecast(
             measured=False, seconds=_rough_labels(experiment, indices), files=len(indices), bytes=0
         )
+    if not isinstance(stage, CollectStage):
+        return _derived(experiment, stage, indices)
     done = sorted(markers.done_indices(experiment.layout.markers(stage.name)))[:SAMPLE]
     if done:
         seconds = statistics.mean(_seconds(experiment, index) for index in done)
@@ -54,6 +87,44 @@ def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
     return Forecast(
         measured=bool(done), seconds=seconds * n, files=n * (len(TASK_ARRAYS) + 1), bytes=round(size * n)
     )
+
+
+def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
+    """Estimate a stage that reads the store: from its finished indices, else by its models' operations."""
+    done = sorted(markers.done_indices(experiment.layout.markers(stage.name)))[:SAMPLE]
+    found = [
+        m for m in (markers.load(experiment.layout.marker(stage.name, i)) for i in done) if m is not None
+    ]
+    measured = [float(m.result["seconds"]) for m in found if "seconds" in m.result]
+    each = statistics.mean(measured) if measured else _rough_models(experiment, stage.name)
+    sizes = [_written(stage, experiment, index) for index in done]
+    return Forecast(
+        measured=bool(measured),
+        seconds=each * len(indices),
+        files=len(indices) * (len(stage.files(experiment, 0)) + 1),
+        bytes=round(
+            (statistics.mean(sizes) if sizes else ROUGH_MODEL_BYTES.get(stage.name, 0)) * len(indices)
+        ),
+    )
+
+
+def _written(stage: Stage, experiment: Experiment, index: int) -> int:
+    paths = stage.files(experiment, index).values()
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _rough_models(experiment: Experiment, stage: str) -> float:
+    """Seconds of one index on one core, before any was measured: operations by an epoch's maps or sequences."""
+    config, networks = experiment.config, 0.7 * len(experiment.architectures)
+    snapshots = config.recording.snapshots
+    maps = networks * snapshots * config.cae.epochs
+    rough = {
+        "cae": maps * ROUGH_MAP_FLOPS / ROUGH_MATRIX_FLOPS_PER_SECOND,
+        "embed": networks * snapshots * ROUGH_MAP_FLOPS / ROUGH_MATRIX_FLOPS_PER_SECOND,
+        "bigru": networks * snapshots * config.bigru.epochs * snapshots * ROUGH_STEP_SECONDS,
+    }
+    return rough.get(stage, 1.0)
 
 
 def _seconds(experiment: Experiment, index: int) -> float:

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from stages.bigru.stage import BigruStage
+from stages.cae.stage import CaeStage
 from stages.collect.stage import CollectStage
+from stages.embed.stage import EmbedStage
+from stages.evaluation.stage import EvaluateStage
 from stages.labels.stage import LabelsStage
 from stages.settings import ConfigError
+from stages.splits.stage import SplitStage
 from stages.stage import Stage
 
-STAGES: dict[str, Stage] = {"collect": CollectStage(), "labels": LabelsStage()}
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        CollectStage(),
+        LabelsStage(),
+        SplitStage(),
+        CaeStage(),
+        EmbedStage(),
+        BigruStage(),
+        EvaluateStage(),
+    )
+}
 
 
 def chosen(name: str) -> list[Stage]:

@@ -18,8 +18,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline.array_spec import format_array
 from pipeline.execute import EXIT_DONE, EXIT_FAILED, IndexTask, execute
-from pipeline.status import StageStatus, count_done, stage_status
+from pipeline.identity import DoneCounter
+from pipeline.status import StageStatus, stage_status
 from slurm.local import describe_deaths, run_local
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from stages.stage import Experiment, Stage
@@ -51,15 +53,26 @@ def missing_indices(experiment: Experiment, stage: Stage, wanted: Sequence[int] 
 
 
 def run_stage(
-    experiment: Experiment, stage: Stage, indices: Sequence[int], options: RunOptions, console: Console
+    experiment: Experiment,
+    stage: Stage,
+    wanted: Sequence[int] | None,
+    options: RunOptions,
+    console: Console,
 ) -> int:
-    """Run the missing indices of a stage and gather its results; returns an exit code."""
+    """Run what is missing of the wanted indices of a stage, and gather its results; returns an exit code."""
     with StopFlag() as flag:  # a signal before, between or after the indices is a polite stop as well
         stage.prepare(experiment)
+        indices = missing_indices(experiment, stage, wanted)
+        stale = set(indices) & set(stage_status(experiment, stage).indices["stale"])
+        if stale:
+            console.print(
+                f"{stage.name}: {format_array(stale)} was done with other settings or inputs; computed again",
+                markup=False,
+            )
         workers = worker_count(experiment, options, len(indices))
         code = EXIT_DONE
         if indices:
-            with _progress(experiment, stage, len(indices), console) as poll:
+            with _progress(experiment, stage, indices, console) as poll:
                 if workers == 0:
                     code = _inline(experiment, stage, indices, options, poll, flag)
                 else:
@@ -97,7 +110,7 @@ def _inline(
             stage,
             index,
             allow_device_change=options.allow_device_change,
-            progress=lambda _: poll(),
+            poll=poll,
         )
         poll()
         if code == EXIT_STOPPED:
@@ -129,31 +142,29 @@ def _local(
 
 @contextmanager
 def _progress(
-    experiment: Experiment, stage: Stage, total: int, console: Console
+    experiment: Experiment, stage: Stage, indices: Sequence[int], console: Console
 ) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, a plain line now and then elsewhere; done indices are counted from the markers."""
-    before = count_done(experiment, stage)
+    count = DoneCounter(experiment, stage, indices)
     if not console.is_terminal:
-        yield _plain(experiment, stage, total, before, console)
+        yield _plain(stage, count, len(indices), console)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        task = bar.add_task(stage.name, total=total)
+        task = bar.add_task(stage.name, total=len(indices))
         last = 0.0
 
         def poll() -> None:
             nonlocal last
             if time.monotonic() - last > 0.5:
                 last = time.monotonic()
-                bar.update(task, completed=count_done(experiment, stage) - before)
+                bar.update(task, completed=count())
 
         yield poll
-        bar.update(task, completed=count_done(experiment, stage) - before)
+        bar.update(task, completed=count())
 
 
-def _plain(
-    experiment: Experiment, stage: Stage, total: int, before: int, console: Console
-) -> Callable[[], None]:
+def _plain(stage: Stage, count: DoneCounter, total: int, console: Console) -> Callable[[], None]:
     started = last = time.monotonic()
 
     def poll() -> None:
@@ -162,7 +173,7 @@ def _plain(
         if now - last < PLAIN_SECONDS:
             return
         last = now
-        done = count_done(experiment, stage) - before
+        done = count()
         left = f", about {(total - done) * (now - started) / done / 60:.0f} min left" if done else ""
         console.print(
             f"{stage.name}: {done} of {total} done after {(now - started) / 60:.1f} min{left}", markup=False

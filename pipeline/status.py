@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.identity import Identities
 from stages.stage import Experiment, Stage
 from storage_schema import lease, markers
 from storage_schema.layout import Layout
 
-STATES = ("done", "running", "partial", "failed", "missing")
+STATES = ("done", "running", "partial", "failed", "stale", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class StageStatus:
     """The state of every index of a stage.
 
     Attributes:
-        indices: By state, ascending. `partial` has a checkpoint and nobody at work on it.
+        indices: By state, ascending. `partial` has a checkpoint and nobody at work on it; `stale` was done
+            with other settings or inputs, or its marker cannot be read.
         failures: Index to the one line that says why it failed last.
     """
 
@@ -34,13 +36,14 @@ class StageStatus:
     @property
     def unfinished(self) -> list[int]:
         """Indices that a run would take up: everything but the done and the running."""
-        return sorted(i for state in ("partial", "failed", "missing") for i in self.indices[state])
+        return sorted(i for state in ("partial", "failed", "stale", "missing") for i in self.indices[state])
 
 
 def stage_status(experiment: Experiment, stage: Stage) -> StageStatus:
-    """Read the state of every index of a stage: one listing a folder, and one read of each lease and failure."""
+    """Read the state of every index of a stage: one listing a folder, one read of each marker, lease and failure."""
     layout, name = experiment.layout, stage.name
-    done = markers.done_indices(layout.markers(name))
+    marked, identities = markers.done_indices(layout.markers(name)), Identities(experiment)
+    done = {i for i in marked if i < stage.num_tasks(experiment) and identities.done(stage, i)}
     running = {i for i in _listed(layout, "leases", name) - done if lease.held(layout.lease(name, i))}
     failures = {i: _reason(layout.failure(name, i)) for i in _listed(layout, "failures", name) - done}
     partial = _listed(layout, "checkpoints", name)
@@ -52,15 +55,12 @@ def stage_status(experiment: Experiment, stage: Stage) -> StageStatus:
             state = "running"
         elif index in failures:
             state = "failed"
+        elif index in partial:
+            state = "partial"
         else:
-            state = "partial" if index in partial else "missing"
+            state = "stale" if index in marked else "missing"
         indices[state].append(index)
     return StageStatus(stage=name, indices=indices, failures=failures)
-
-
-def count_done(experiment: Experiment, stage: Stage) -> int:
-    """Return the number of finished indices, from one listing."""
-    return len(markers.done_indices(experiment.layout.markers(stage.name)))
 
 
 def _listed(layout: Layout, folder: str, stage: str) -> set[int]:

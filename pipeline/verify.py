@@ -14,17 +14,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.execute import EXIT_DONE, execute
+from pipeline.identity import Identities
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
-from stages.labels.stage import LabelsStage, label_digest
 from stages.settings import ConfigError
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
 from storage_schema.read import open_dynamics
-from storage_schema.write import TASK_ARRAYS, file_digests, object_path
 
 BITS_DEPEND_ON = ("device", "torch", "numpy", "python", "numerics")
 
@@ -48,10 +47,10 @@ def _verify_index(experiment: Experiment, stage: Stage, index: int) -> list[str]
         return []
     where = f"{stage.name} {index}"
     again = f"delete {path} and run --stage {stage.name} --array {index}"
-    if marker.identity != experiment.identity or marker.index != index or marker.stage != stage.name:
+    if not Identities(experiment).done(stage, index) or marker.index != index or marker.stage != stage.name:
         return [f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"]
-    found, expected = _digests(experiment, stage, index, marker), _vouched(stage)
-    names = (*expected, *sorted(set(marker.digests) - set(expected)))
+    found, expected = stage.digests(experiment, marker), stage.files(experiment, index)
+    names = dict.fromkeys((*expected, *found, *marker.digests))
     states = {name: _state(marker.digests.get(name), found.get(name)) for name in names}
     return [f"{where}: {name} {state}; {again}" for name, state in states.items() if state]
 
@@ -64,22 +63,10 @@ def _state(kept: str | None, found: str | None) -> str | None:
     return None if found == kept else "differs from its digest"
 
 
-def _vouched(stage: Stage) -> tuple[str, ...]:
-    return ("label",) if isinstance(stage, LabelsStage) else TASK_ARRAYS
-
-
-def _digests(experiment: Experiment, stage: Stage, index: int, marker: markers.Marker) -> dict[str, str]:
-    if isinstance(stage, LabelsStage):
-        return {"label": label_digest(marker.result["label"])} if "label" in marker.result else {}
-    return file_digests(experiment.layout.dynamics, index)
-
-
 def without_marker(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[int]:
     """Return those of the indices that have files though no marker vouches for them: no error, only unfinished."""
-    if isinstance(stage, LabelsStage):
-        return []  # a label is in its marker or nowhere
-    paths = {i: [object_path(experiment.layout.dynamics, name, i) for name in TASK_ARRAYS] for i in indices}
-    return [index for index, files in paths.items() if any(file.is_file() for file in files)]
+    paths = {i: stage.files(experiment, i).values() for i in indices}
+    return [index for index, files in paths.items() if any(file.exists() for file in files)]
 
 
 def choose_sample(done: Sequence[int], number: int, seed: int) -> list[int]:

@@ -21,6 +21,7 @@ def setting(
     le: float | None = None,
     choices: tuple[Any, ...] | None = None,
     identity: bool = True,
+    path: bool = False,
 ) -> Any:
     """Declare one setting of a configuration dataclass.
 
@@ -31,8 +32,9 @@ def setting(
         le: Largest value allowed.
         choices: The values allowed.
         identity: Whether the setting decides results (paths do not).
+        path: It names a file or folder; the command line makes it absolute, as tasks run elsewhere.
     """
-    limits = {"help": help, "ge": ge, "le": le, "choices": choices, "identity": identity}
+    limits = {"help": help, "ge": ge, "le": le, "choices": choices, "identity": identity, "path": path}
     return dataclasses.field(default=default, metadata=limits)
 
 
@@ -47,6 +49,15 @@ def check(config: Any) -> None:
         if field.metadata:
             _check_type(config, field.name, types[field.name])
             _check_range(config, field)
+
+
+def identity_settings(config: Any) -> dict[str, Any]:
+    """Return the settings of a section that decide results, by `section.key`."""
+    return {
+        f"{_section(config)}.{field.name}": getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.metadata.get("identity")
+    }
 
 
 def _check_type(config: Any, name: str, expected: type) -> None:

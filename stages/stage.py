@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from stages.architectures.config import ArchitecturesConfig
 from stages.architectures.layers import NetworkShape
+from stages.bigru.config import BigruConfig
+from stages.cae.config import CaeConfig
 from stages.collect.config import RecordingConfig
 from stages.datasets.config import CLASSES, DataConfig
+from stages.evaluation.config import EvaluationConfig
+from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
+from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from storage_schema.layout import Layout
+from storage_schema.markers import Marker
+from storage_schema.write import digests
 
 GRAY = ("digits", "fashion_mnist")
+COLLECTION = ("architectures", "data", "training", "recording", "labels")
+"""Sections that decide the experiment's identity; the others decide that of the stages that read its store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +37,11 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+    splits: SplitsConfig = field(default_factory=SplitsConfig)
+    inputs: InputsConfig = field(default_factory=InputsConfig)
+    cae: CaeConfig = field(default_factory=CaeConfig)
+    bigru: BigruConfig = field(default_factory=BigruConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property
     def network_shape(self) -> NetworkShape:
@@ -48,6 +63,7 @@ class Experiment:
         architectures: Architecture string of every index.
         planned_labels: Accuracy of every index, None where it is not known beforehand.
         data_digest: Content digest of the data set, part of the identity.
+        open_other: Opens another experiment, whose frozen models are used here (R18).
     """
 
     layout: Layout
@@ -56,10 +72,18 @@ class Experiment:
     architectures: tuple[str, ...]
     planned_labels: tuple[float | None, ...]
     data_digest: str
+    open_other: Callable[[Path], Experiment]
 
 
 class Stopped(Exception):  # noqa: N818  it is no error
     """The execution saved its state because it was asked to stop; run again to go on."""
+
+
+class Progress(Protocol):
+    """Where an execution says how far it is."""
+
+    def __call__(self, share: float, note: str = "") -> None:
+        """Take the share done, 0 to 1, and what there is to say of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +91,17 @@ class Execution:
     """One execution of one index.
 
     Attributes:
+        identity: Of the index: what its result follows from.
         should_stop: Polled at every mini-batch; also renews the lease.
         guard: Context manager in which everything durable is written; refuses when the lease is lost.
-        progress: Told the share done, 0 to 1.
+        progress: Told how far the work is.
         allow_device_change: Resume on another device model or other library versions.
     """
 
+    identity: str
     should_stop: Callable[[], bool]
     guard: Callable[[], AbstractContextManager[None]]
-    progress: Callable[[float], None]
+    progress: Progress
     allow_device_change: bool = False
 
 
@@ -88,6 +114,14 @@ class Outcome:
     provenance: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Input:
+    """One index of another stage that an index reads: it has to be done, and its digests belong to the identity."""
+
+    stage: str
+    index: int
+
+
 class Stage(Protocol):
     """The protocol of every stage; its module's functions need torch only inside `run`."""
 
@@ -96,8 +130,21 @@ class Stage(Protocol):
     def num_tasks(self, experiment: Experiment) -> int:
         """Return the number of indices."""
 
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Say what an index is, in a few words."""
+        return experiment.architectures[index]
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any] | None:
+        """Return what decides the result besides the inputs; None: the experiment's identity says it all."""
+        return None
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """Return what has to be done before."""
+        return ()
+
     def prepare(self, experiment: Experiment) -> None:
         """Create what the indices share; harmless when repeated or done by several processes at once."""
+        return
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Compute one index, resuming from its checkpoint.
@@ -108,3 +155,15 @@ class Stage(Protocol):
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather what the markers of finished indices say; harmless when repeated."""
+        return
+
+    def report(self, experiment: Experiment) -> list[str]:
+        """Return the lines that a person wants to see when the stage has run."""
+        return []
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """Return the files and folders that an index writes, by the names of their digests."""
+
+    def digests(self, experiment: Experiment, marker: Marker) -> dict[str, str]:
+        """Return digests of what is on disk now of a finished index, by the names in its marker."""
+        return digests(self.files(experiment, marker.index))

@@ -7,7 +7,8 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
 from storage_schema import schema
-from storage_schema.durable import sync_folder
-from storage_schema.schema import Sizes, Variable
+from storage_schema.durable import PARTIAL, sync_folder
+from storage_schema.schema import Lengths, Sizes, Variable
 
 
 def create(path: Path, sizes: Sizes, values: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
@@ -34,32 +35,79 @@ def create(path: Path, sizes: Sizes, values: Mapping[str, Any], attributes: Mapp
     """
     if path.exists():
         return
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.partial")
-    try:
-        _fill(temporary, sizes, values, attributes)
-        for folder, _, files in os.walk(temporary):
-            for file in files:
-                _sync_file(Path(folder) / file)
-            sync_folder(Path(folder))
+    with _beside(path) as temporary:
+        _fill(temporary, schema.VARIABLES, sizes, values, attributes)
         _rename(temporary, path)
+
+
+def replace(
+    path: Path, variables: Mapping[str, Variable], values: Mapping[str, Any], attributes: Mapping[str, Any]
+) -> None:
+    """Write a derived store whole, in the place of the one that is there.
+
+    Killed between the two renames it leaves no store, and no marker vouches for one: the task is done again.
+
+    Args:
+        path: Where the store goes; missing folders are made.
+        variables: Its table (`schema.EMBEDDINGS`, `schema.SCORES`).
+        values: Arrays of all variables, by name.
+        attributes: What the store says of itself: where it comes from.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sizes = Lengths({v.dims[0]: len(values[name]) for name, v in variables.items() if len(v.dims) == 1})
+    with _beside(path) as temporary:
+        _fill(temporary, variables, sizes, values, attributes)
+        if path.exists():
+            old = _partial(path)
+            path.rename(old)
+            shutil.rmtree(old)
+        temporary.rename(path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` for a new store; what was not renamed away by the end is removed."""
+    temporary = _partial(path)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(path.parent)
 
 
-def _fill(path: Path, sizes: Sizes, values: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+
+
+def _fill(
+    path: Path,
+    variables: Mapping[str, Variable],
+    sizes: Sizes | Lengths,
+    values: Mapping[str, Any],
+    attributes: Mapping[str, Any],
+) -> None:
     group = zarr.create_group(path, zarr_format=3, attributes=dict(attributes))
-    for name, variable in schema.VARIABLES.items():
-        array = _create_array(group, name, variable, sizes)
+    for name, variable in variables.items():
+        array = _create_array(group, name, variable, variables, sizes)
         if variable.written_by in ("coordinate", "static"):
             array[...] = _as_array(values[name], variable)
     _consolidate(path)
+    for folder, _, files in os.walk(path):
+        for file in files:
+            _sync_file(Path(folder) / file)
+        sync_folder(Path(folder))
 
 
-def _create_array(group: zarr.Group, name: str, variable: Variable, sizes: Sizes) -> zarr.Array[Any]:
+def _create_array(
+    group: zarr.Group,
+    name: str,
+    variable: Variable,
+    variables: Mapping[str, Variable],
+    sizes: Sizes | Lengths,
+) -> zarr.Array[Any]:
     coordinates = [
         other
-        for other, v in schema.VARIABLES.items()
+        for other, v in variables.items()
         if v.written_by == "coordinate" and other not in v.dims and set(v.dims) <= set(variable.dims)
     ]
     attributes: dict[str, Any] = {"description": variable.description, "units": variable.units}

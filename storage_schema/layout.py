@@ -37,6 +37,36 @@ class Layout:
         """The gathered labels."""
         return self.root / "labels.csv"
 
+    def split(self, trial: int) -> Path:
+        """The folder of one trial's train_files.json, val_files.json and test_files.json (R19)."""
+        return self.root / "splits" / f"trial-{trial:02d}"
+
+    @property
+    def split_sample(self) -> Path:
+        """Which architectures are split, with their labels: those that are finished."""
+        return self.root / "splits" / "architectures.json"
+
+    @property
+    def split_report(self) -> Path:
+        """Protocol, twins and accuracy histogram of the splits."""
+        return self.root / "splits" / "report.json"
+
+    def model(self, key: str) -> Path:
+        """The folder of one model's trained parts; `key` is variant, trial and train size."""
+        return self.root / "models" / key
+
+    def embeddings(self, key: str) -> Path:
+        """The Zarr store of the embeddings that one model's encoders give."""
+        return self.root / "embeddings" / f"{key}.zarr"
+
+    def scores(self, source: str, trial: int) -> Path:
+        """The Zarr store of every method's scores in one trial; `source` is where the models come from."""
+        return self.root / "evaluation" / source / f"trial-{trial:02d}.zarr"
+
+    def evaluation(self, source: str) -> Path:
+        """The folder of tables and pictures of models from one source."""
+        return self.root / "evaluation" / source
+
     def marker(self, stage: str, index: int) -> Path:
         """The done-marker of one index of a stage."""
         return self.root / "markers" / stage / f"{index:05d}.json"

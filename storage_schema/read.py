@@ -36,6 +36,18 @@ def open_dynamics(path: Path) -> xr.Dataset:
     return dataset
 
 
+def open_derived(path: Path, stage: str) -> xr.Dataset:
+    """Open a store that a stage wrote whole, lazily.
+
+    Raises:
+        StoreError: There is none.
+    """
+    if not (path / "zarr.json").is_file():
+        raise StoreError(f"{path} is not there; make it with: pipeline run --stage {stage}")
+    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
+    return dataset
+
+
 def check_identity(path: Path, identity: str) -> None:
     """Refuse a store of another experiment.
 
@@ -74,9 +86,17 @@ class FeatureMaps:
             raise StoreError(f"cap = {cap} leaves no layer; use 1 or more (paper: {schema.LAYER_CAP})")
         open_dynamics(path)
         self._path, self._kind, self._cap, self._raw = path, kind, cap, raw
-        array = zarr.open_group(path, mode="r")[kind]
+        group = zarr.open_group(path, mode="r")
+        array, layers = group[kind], group["layers"]
         assert isinstance(array, zarr.Array)
+        assert isinstance(layers, zarr.Array)
         self._array: zarr.Array[Any] = array
+        self._layers = np.minimum(np.asarray(layers[...]), cap)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of architectures and of snapshots, the initial one included."""
+        return self._array.shape[0], self._array.shape[1]
 
     def __getitem__(self, pair: tuple[int, int]) -> NDArray[np.float32]:
         """Return the map of (architecture, snapshot), float32 (feature 12, layer cap, value 100).
@@ -84,11 +104,21 @@ class FeatureMaps:
         Raises:
             StoreError: The snapshot is not written, or there is none of this number.
         """
-        architecture, snapshot = pair
+        rows = self.rows(*pair)
+        return raw_map(rows, self._cap) if self._raw else feature_map(rows, self._cap)
+
+    def rows(self, architecture: int, snapshot: int) -> NDArray[np.float32]:
+        """Return the statistics of the layers there are, up to the cap, as on disk: (layer, value, feature).
+
+        Raises:
+            StoreError: The snapshot is not written, or there is none of this number.
+        """
         where = f"{self._path}: architecture {architecture} has no snapshot {snapshot} in {self._kind}"
-        if not (0 <= architecture < self._array.shape[0] and 0 <= snapshot < self._array.shape[1]):
-            raise StoreError(f"{where}: the store has {self._array.shape[0]} by {self._array.shape[1]}")
-        rows = np.asarray(self._array[architecture, snapshot, : self._cap])
+        if not (0 <= architecture < self.shape[0] and 0 <= snapshot < self.shape[1]):
+            raise StoreError(f"{where}: the store has {self.shape[0]} by {self.shape[1]}")
+        rows: NDArray[np.float32] = np.asarray(
+            self._array[architecture, snapshot, : int(self._layers[architecture])]
+        )
         # A layer's norm exists, unless nothing is written or the network diverged, which the curves tell apart.
         if (
             np.isnan(rows[:, 0, schema.FEATURES.index("l2")]).all()
@@ -97,7 +127,7 @@ class FeatureMaps:
             raise StoreError(
                 f"{where}; collect it first: pipeline run --stage collect --array {architecture}"
             )
-        return raw_map(rows, self._cap) if self._raw else feature_map(rows, self._cap)
+        return rows
 
     def batches(self, pairs: Sequence[tuple[int, int]], size: int) -> Iterator[NDArray[np.float32]]:
         """Yield maps of the pairs in order, (up to `size`, 12, cap, 100); no more than one batch is in memory."""
@@ -106,10 +136,18 @@ class FeatureMaps:
 
 
 def feature_map(rows: NDArray[np.float32], cap: int = schema.LAYER_CAP) -> NDArray[np.float32]:
-    """Turn statistics (layer, value, feature) into a map (feature, cap, value): zeros for NaN, sign(x)·log1p(|x|)."""
-    finite = np.where(np.isfinite(rows[:cap]), rows[:cap], np.float32(0))
+    """Turn statistics (layer, value, feature) into a map (feature, cap, value): normalized, zeros beyond the layers."""
+    kept = rows[:cap]
     result = np.zeros((rows.shape[2], cap, rows.shape[1]), np.float32)
-    result[:, : len(finite)] = (np.sign(finite) * np.log1p(np.abs(finite))).transpose(2, 0, 1)
+    result[:, : len(kept)] = normalized(kept).transpose(2, 0, 1)
+    return result
+
+
+def normalized(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return sign(x)·log1p(|x|), and zero for what is not finite (paper 3.3, R8)."""
+    result = np.log1p(np.abs(rows))
+    np.copysign(result, rows, out=result)
+    result[~np.isfinite(rows)] = 0
     return result
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 VERSION = 1
@@ -50,6 +51,17 @@ class Sizes:
             "activity": len(ACTIVITIES),
         }
         return tuple(lengths[dim] for dim in dims)
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths of the dimensions of a derived store, by name."""
+
+    by_dim: Mapping[str, int]
+
+    def of(self, dims: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the shape of an array with these dimensions."""
+        return tuple(self.by_dim[dim] for dim in dims)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +195,52 @@ VARIABLES: dict[str, Variable] = {
 }
 
 
-def chunk_shape(variable: Variable, sizes: Sizes, *, single: tuple[str, ...]) -> tuple[int, ...]:
+EMBEDDING = 128  # values an autoencoder's encoder gives (paper 3.3)
+
+# A derived store is written whole by one task and replaced whole; nothing of it is gathered.
+EMBEDDINGS: dict[str, Variable] = {
+    "architecture": VARIABLES["architecture"],
+    "snapshot": VARIABLES["snapshot"],
+    "step": VARIABLES["step"],
+    "kind": _coordinate("kind", "string", "what the feature map was made of"),
+    "component": _coordinate("component", "int64", "component of the embedding"),
+    "embedding": Variable(
+        dims=("architecture", "snapshot", "kind", "component"),
+        dtype="float32",
+        written_by="static",
+        fill=_NAN,
+        description="encoders' values, one autoencoder a kind; NaN: the architecture is not collected (R14)",
+    ),
+}
+SCORES: dict[str, Variable] = {
+    "predictor": _coordinate("predictor", "string", "what gave the scores"),
+    "size": _coordinate("size", "string", "train size; all: every training architecture"),
+    "index": _coordinate("architecture", "int64", "position of the tested architecture in the plan"),
+    "architecture": VARIABLES["architecture"],
+    "snapshot": VARIABLES["snapshot"],
+    "step": VARIABLES["step"],
+    "label": Variable(
+        dims=("architecture",),
+        dtype="float64",
+        written_by="static",
+        description="accuracy that the scores are compared with, a fraction (R13)",
+    ),
+    "score": Variable(
+        dims=("predictor", "size", "architecture", "snapshot"),
+        dtype="float64",
+        written_by="static",
+        fill=_NAN,
+        description="higher is better; of the trace up to and including the snapshot (R20, R21)",
+    ),
+}
+
+
+def with_dtype(variable: Variable, dtype: str) -> Variable:
+    """Return the variable with another type."""
+    return replace(variable, dtype=dtype)
+
+
+def chunk_shape(variable: Variable, sizes: Sizes | Lengths, *, single: tuple[str, ...]) -> tuple[int, ...]:
     """Return the shape in which the dimensions `single` have length 1 and the others are whole."""
     shape = sizes.of(variable.dims)
     return tuple(1 if dim in single else max(n, 1) for dim, n in zip(variable.dims, shape, strict=True))

@@ -76,3 +76,23 @@ def write_gathered(path: Path, values: Mapping[str, Any]) -> None:
     group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
     for name, value in values.items():
         _array(group, name)[...] = value
+
+
+def digest(path: Path) -> str | None:
+    """Return SHA-256 of a file, or of every file of a folder with its name; None when there is none."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    if not files:
+        return None
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.relative_to(path)}\0".encode())
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    """Return the digest of each path that is there."""
+    found = {name: digest(path) for name, path in paths.items()}
+    return {name: value for name, value in found.items() if value is not None}

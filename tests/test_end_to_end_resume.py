@@ -265,8 +265,8 @@ def forget_in_checkpoint(key: str, change: Callable[[Any], Any]) -> Callable[[py
     def forget(monkeypatch: pytest.MonkeyPatch) -> None:
         original = checkpoint.load
 
-        def changed(*args: Any) -> Any:
-            kept = original(*args)
+        def changed(*args: Any, **options: Any) -> Any:
+            kept = original(*args, **options)
             return None if kept is None else {**kept, key: change(kept[key])}
 
         monkeypatch.setattr(checkpoint, "load", changed)
@@ -385,7 +385,12 @@ def test_alone_and_beside_another_process_the_bytes_are_equal(
 def test_recording_and_validation_leave_training_as_it_is(tmp_path: Path) -> None:
     experiment = make(tmp_path, "recording.snapshots=10")
     config = experiment.config
-    execution = Execution(should_stop=lambda: False, guard=nullcontext, progress=lambda _: None)
+    execution = Execution(
+        identity=experiment.identity,
+        should_stop=lambda: False,
+        guard=nullcontext,
+        progress=lambda share, note="": None,
+    )
     collection = collect.Collection(experiment, 0, execution)
     collection.work()
     recorded = collection._trainer.network.state_dict()

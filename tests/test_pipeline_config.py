@@ -11,7 +11,7 @@ import pytest
 from pipeline import config
 from pipeline.experiment import identity_record
 from stages.settings import ConfigError
-from stages.stage import ExperimentConfig
+from stages.stage import COLLECTION, ExperimentConfig
 
 PATHS = {"data.root", "labels.table", "training.device"}
 PAPER = {
@@ -78,7 +78,7 @@ def test_a_preset_says_what_the_table_says(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_setting_is_written_with_its_comment_and_read_back(name: str, tmp_path: Path) -> None:
     resolved = config.resolve(config.preset(name))
-    text = config.to_toml(resolved, name)
+    text = config.to_toml(resolved, f"# Made from preset {name}.")
     lines = text.splitlines()
     assert name in lines[0]
     for section, kind in config.SECTIONS.items():
@@ -95,7 +95,7 @@ def test_every_setting_is_written_with_its_comment_and_read_back(name: str, tmp_
 @pytest.mark.parametrize("text", ['a "quoted" one', "back\\slash", "ünïcode", "[x] # y = z", ""])
 def test_any_string_is_read_back(text: str, tmp_path: Path) -> None:
     resolved = config.resolve({"data": {"root": text}})
-    (tmp_path / "e.toml").write_text(config.to_toml(resolved, "demo"), encoding="utf-8")
+    (tmp_path / "e.toml").write_text(config.to_toml(resolved, "# heading"), encoding="utf-8")
     assert config.read(tmp_path / "e.toml") == resolved
 
 
@@ -113,13 +113,21 @@ def other(key: str) -> Any:
     return field.default / 2 if isinstance(field.default, float) else field.default + 1
 
 
-@pytest.mark.parametrize("key", sorted(set(config.all_keys()) - {"architectures.space"}))
-def test_the_identity_depends_on_every_setting_but_paths(key: str) -> None:
+def keys(*, collection: bool) -> list[str]:
+    return [key for key in config.all_keys() if (key.split(".")[0] in COLLECTION) == collection]
+
+
+@pytest.mark.parametrize("key", sorted(set(keys(collection=True)) - {"architectures.space"}))
+def test_the_identity_depends_on_every_setting_of_collection_but_paths(key: str) -> None:
     section, name = key.split(".")
     changed = config.resolve({section: {name: other(key)}})
     assert changed != ExperimentConfig()
     before, after = (identity_record(c, b"plan", "data")["identity"] for c in (ExperimentConfig(), changed))
     assert (before == after) == (key in PATHS)
+
+
+def test_what_reads_the_store_does_not_decide_what_is_collected() -> None:
+    assert not set(keys(collection=False)) & set(config.scientific(ExperimentConfig()))
 
 
 def test_the_identity_depends_on_plan_data_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +147,10 @@ def test_the_identity_depends_on_plan_data_and_versions(monkeypatch: pytest.Monk
         ("training.learning_rate=1", 1.0),
         ("training.learning_rate = 1e-3", 1e-3),
         ("training.batch_size=1_000", 1000),
-        ('data.root="a b"', "a b"),
-        ("data.root=a=b", "a=b"),
+        ('data.root="/a b"', "/a b"),
+        ("data.root=/a=b", "/a=b"),
+        ("data.root=a", str(Path.cwd() / "a")),
+        ("evaluation.sources=/a, b", f"/a,{Path.cwd() / 'b'}"),
         ("labels.column=", ""),
     ],
 )
@@ -162,7 +172,7 @@ def test_the_last_set_wins_and_the_preset_stays_as_it_was() -> None:
     [
         ("training.batch_size", "has no '='"),
         ("", "has no '='"),
-        ("batch_size=3", "unknown key batch_size; did you mean training.batch_size"),
+        ("batch_size=3", "unknown key batch_size; did you mean cae.batch_size"),
         ("training.batchsize=3", "did you mean training.batch_size"),
         ("zzz=3", "unknown key zzz; known: architectures.space"),
         ("training.batch_size=3.0", "3.0 is not of type int"),

@@ -26,8 +26,8 @@ SIZES = Sizes(architectures=4, snapshots=5, layers=70, mini_batches=8)
 STEPS = (1, 2, 4, 6, 8)
 
 
-def make(path: Path) -> Path:
-    create(path, SIZES, static_values(SIZES, STEPS, layers=20), ATTRIBUTES)
+def make(path: Path, layers: int = 20) -> Path:
+    create(path, SIZES, static_values(SIZES, STEPS, layers=layers), ATTRIBUTES)
     return path
 
 
@@ -62,7 +62,7 @@ def test_every_variable_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_map_is_the_capped_zero_filled_sign_log(tmp_path: Path) -> None:
-    path = make(tmp_path / "s.zarr")
+    path = make(tmp_path / "s.zarr", layers=70)
     kept = rows(2, layers=70)
     kept[1, 3, 4, 5] = -np.inf
     ArchitectureWriter(path, 1).write("weights", kept)

@@ -98,9 +98,10 @@ class Collection(ResumableTraining):
         return time.perf_counter()
 
     def _state(self) -> dict[str, Any]:
-        return {"losses": self._losses, "recorder": self._recorder.state()}
+        return super()._state() | {"losses": self._losses, "recorder": self._recorder.state()}
 
     def _restore(self, kept: dict[str, Any]) -> None:
+        super()._restore(kept)
         self._recorder.restore(kept["recorder"])
         self._losses.copy_(kept["losses"])
 

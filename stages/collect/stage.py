@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.architectures.genotype import Genotype
 from stages.architectures.layers import flops, layers, max_layers, parameters
-from stages.stage import Execution, Experiment, Outcome
+from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import markers, schema
 from storage_schema.create import create
 from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
-from storage_schema.write import write_gathered
+from storage_schema.write import TASK_ARRAYS, object_path, write_gathered
 
 
-class CollectStage:
+class CollectStage(Stage):
     """Training dynamics of every architecture of the plan, into `dynamics.zarr`."""
 
     name = "collect"
@@ -64,6 +65,10 @@ class CollectStage:
             if marker is not None and marker.identity == experiment.identity:
                 _gather(values, index, marker)
         write_gathered(experiment.layout.dynamics, values)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """Return the architecture's part of the store."""
+        return {name: object_path(experiment.layout.dynamics, name, index) for name in TASK_ARRAYS}
 
 
 def _dtype(name: str) -> Any:

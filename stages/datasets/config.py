@@ -41,7 +41,7 @@ class DataConfig:
 
     name: str = setting("digits", "data set the networks are trained on", choices=tuple(NATIVE_SIZE))
     root: str = setting(
-        "", "folder of the official files; empty: the variable NAP2_DATA_ROOT", identity=False
+        "", "folder of the official files; empty: the variable NAP2_DATA_ROOT", identity=False, path=True
     )
     image_size: int = setting(
         0, "side in pixels after average pooling, a divisor of the native side; 0: native", ge=0

@@ -23,7 +23,7 @@ class LabelsConfig:
 
     source: str = setting("training", "a table, NAS-Bench-201's .pth file, or own training", choices=SOURCES)
     table: str = setting(
-        "", "CSV(.gz), Parquet or .pth file; empty: variable NAP2_LABELS_TABLE", identity=False
+        "", "CSV(.gz), Parquet or .pth file; empty: variable NAP2_LABELS_TABLE", identity=False, path=True
     )
     column: str = setting("", "table: column of the accuracy; nasbench201_api: data set, as in cifar100")
     architecture_column: str = setting("arch_str", "table: column of the architecture string")

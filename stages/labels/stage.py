@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 from stages.labels.errors import LabelError
-from stages.stage import Execution, Experiment, Outcome
+from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import durable, markers
 
 
-class LabelsStage:
+class LabelsStage(Stage):
     """Labels of every architecture of the plan, gathered into `labels.csv`."""
 
     name = "labels"
@@ -20,9 +21,6 @@ class LabelsStage:
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
         return len(experiment.architectures)
-
-    def prepare(self, experiment: Experiment) -> None:
-        """Nothing is shared."""
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Take the planned label, or train for it.
@@ -59,6 +57,14 @@ class LabelsStage:
                 # The source is part of the identity, so it is the same for every marker.
                 writer.writerow((*row, experiment.config.labels.source))
         durable.write(experiment.layout.labels, text.getvalue().encode())
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """Return nothing: a label is in its marker."""
+        return {}
+
+    def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
+        """Return the digest of the label in the marker."""
+        return {"label": label_digest(marker.result["label"])} if "label" in marker.result else {}
 
 
 def label_digest(label: float) -> str:

@@ -35,11 +35,19 @@ def save(path: Path, content: dict[str, Any]) -> None:
     durable.write(path, write)
 
 
-def load(path: Path, device: torch.device, identity: str) -> dict[str, Any] | None:
+def load(
+    path: Path, device: torch.device, identity: str, *, discard_foreign: bool = False
+) -> dict[str, Any] | None:
     """Read a checkpoint; None when there is none or it is damaged (its work is done again, to the same bits).
 
+    Args:
+        path: The checkpoint.
+        device: Where its tensors go.
+        identity: Of what is to be resumed.
+        discard_foreign: Take a checkpoint of another identity for none: the settings or inputs changed since.
+
     Raises:
-        CheckpointError: It belongs to another experiment.
+        CheckpointError: It belongs to another experiment, and is not discarded.
     """
     try:
         raw = memoryview(path.read_bytes())
@@ -50,6 +58,8 @@ def load(path: Path, device: torch.device, identity: str) -> dict[str, Any] | No
     if hashlib.sha256(body).digest() != digest:
         return None
     content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    if content["identity"] != identity and discard_foreign:
+        return None
     if content["identity"] != identity:
         raise CheckpointError(
             f"{path} is of experiment {content['identity']}, not {identity}; delete it to start afresh"

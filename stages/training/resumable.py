@@ -1,4 +1,4 @@
-"""What every resumable training of one architecture shares: network, data, checkpoint and provenance."""
+"""What every resumable computation shares: checkpoint, device and provenance; and what networks add to it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,27 @@ from stages.training.data import device_data
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 
 
-class ResumableTraining:
-    """One architecture at some mini-batch.
+class Resumable:
+    """A computation of one index of a stage that goes on where its checkpoint is.
 
     Args:
         experiment: The experiment.
-        index: Position of the architecture in the plan.
+        index: Index within the stage.
         execution: Guards what is saved.
         stage: Name of the stage, for the checkpoint's path.
-        training: How to train.
+        device: Setting that names the device.
+        threads: CPU threads.
     """
 
+    discard_foreign = True
+    """Whether a checkpoint of another identity is left alone; else it is refused."""
+
     def __init__(
-        self, experiment: Experiment, index: int, execution: Execution, stage: str, training: TrainingConfig
+        self, experiment: Experiment, index: int, execution: Execution, stage: str, device: str, threads: int
     ) -> None:
-        make_deterministic(training.threads)
+        make_deterministic(threads)
         self._experiment, self._index, self._execution = experiment, index, execution
-        self._device = choose_device(training.device)
-        self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
-        genotype = Genotype.parse(experiment.architectures[index])
-        shape = experiment.config.network_shape
-        network = build_network(genotype, shape, training.seed).to(self._device)
-        self._trainer = loop.Trainer(network, self._data, training)
-        self._step = 0
+        self._device = choose_device(device)
         self._fingerprint = fingerprint(self._device)
         self._resumed_on: list[dict[str, str]] = []
         self._path = experiment.layout.checkpoint(stage, index)
@@ -46,13 +44,13 @@ class ResumableTraining:
         Raises:
             CheckpointError: It is another experiment's, or was made on another device or with other versions.
         """
-        kept = checkpoint.load(self._path, self._device, self._experiment.identity)
+        kept = checkpoint.load(
+            self._path, self._device, self._execution.identity, discard_foreign=self.discard_foreign
+        )
         if kept is None:
             return
         allowed = self._execution.allow_device_change
         checkpoint.check_fingerprint(self._path, kept["fingerprint"], self._fingerprint, allowed)
-        loop.restore(self._trainer, kept["trainer"])
-        self._step = kept["step"]
         self._resumed_on = kept["resumed_on"]
         if kept["fingerprint"] != self._fingerprint:
             self._resumed_on = [*self._resumed_on, kept["fingerprint"]]
@@ -63,20 +61,51 @@ class ResumableTraining:
         return provenance(self._fingerprint, self._resumed_on)
 
     def _state(self) -> dict[str, Any]:
-        """Return what the stage keeps besides the training itself."""
-        return {}
+        """Return everything that is needed to go on exactly."""
+        raise NotImplementedError
 
     def _restore(self, kept: dict[str, Any]) -> None:
         """Go back to what `_state` returned."""
+        raise NotImplementedError
 
     def _save(self) -> None:
         content = {
-            "identity": self._experiment.identity,
+            "identity": self._execution.identity,
             "fingerprint": self._fingerprint,
             "resumed_on": self._resumed_on,
-            "step": self._step,
-            "trainer": loop.state(self._trainer),
             **self._state(),
         }
         with self._execution.guard():
             checkpoint.save(self._path, content)
+
+
+class ResumableTraining(Resumable):
+    """One architecture at some mini-batch of its training.
+
+    Args:
+        experiment: The experiment.
+        index: Position of the architecture in the plan.
+        execution: Guards what is saved.
+        stage: Name of the stage, for the checkpoint's path.
+        training: How to train.
+    """
+
+    discard_foreign = False  # it may have cost GPU hours
+
+    def __init__(
+        self, experiment: Experiment, index: int, execution: Execution, stage: str, training: TrainingConfig
+    ) -> None:
+        super().__init__(experiment, index, execution, stage, training.device, training.threads)
+        self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
+        genotype = Genotype.parse(experiment.architectures[index])
+        shape = experiment.config.network_shape
+        network = build_network(genotype, shape, training.seed).to(self._device)
+        self._trainer = loop.Trainer(network, self._data, training)
+        self._step = 0
+
+    def _state(self) -> dict[str, Any]:
+        return {"step": self._step, "trainer": loop.state(self._trainer)}
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        loop.restore(self._trainer, kept["trainer"])
+        self._step = kept["step"]

@@ -1,0 +1,1 @@
+"""The predictor: embedding sequences to an accuracy (paper 3.4, App. C.2)."""

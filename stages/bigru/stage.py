@@ -1,0 +1,72 @@
+"""The `bigru` stage: one predictor for each (variant, trial, train size); torch only inside `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.models import card, plan
+from stages.models.plan import ModelKey
+from stages.settings import identity_settings
+from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from storage_schema import splits, write
+
+
+class BigruStage(Stage):
+    """Predictors, each trained on its trial's training architectures (R16)."""
+
+    name = "bigru"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index a predictor."""
+        return len(plan.predictors(experiment.config))
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial and train size."""
+        return str(_key(experiment, index))
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the schedule and the model's name."""
+        return {**identity_settings(experiment.config.bigru), "model": self.describe(experiment, index)}
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """The embeddings, and the split that says which are for training."""
+        key = _key(experiment, index)
+        embedded = plan.encoders(experiment.config).index(key.embedded_by)
+        return (Input("embed", embedded), Input("split", key.trial))
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """The predictor and its card."""
+        return card.files(plan.predictor_folder(experiment, _key(experiment, index)))
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Train one predictor."""
+        from stages.bigru.fit import PredictorTraining
+        from stages.models.sequences import read_sequences
+
+        config, key = experiment.config, _key(experiment, index)
+        split = splits.read(experiment.layout.split(key.trial))
+        train, seed = split.train[key.size], plan.model_seed(config, key.trial, "bigru")
+        sequences = read_sequences(experiment, key, train)
+        labels = [split.labels[i] for i in train]
+        training = PredictorTraining(experiment, index, execution, sequences, labels, train, seed)
+        training.resume()
+        training.work()
+        result = training.result() | {"architectures": len(train), "seed": seed}
+        facts = plan.facts(experiment, key, train, execution.identity, config.bigru.dtype) | {
+            "model": "predictor",
+            "kinds": list(key.variant.kinds),
+            "settings": dict(self.settings(experiment, index)),
+            "result": {name: value for name, value in result.items() if name != "history"},
+            "provenance": training.provenance(),
+        }
+        folder = plan.predictor_folder(experiment, key)
+        with execution.guard():
+            card.save(folder, training.weights(), facts)
+        digests = write.digests(card.files(folder))
+        return Outcome(digests=digests, result=result, provenance=training.provenance())
+
+
+def _key(experiment: Experiment, index: int) -> ModelKey:
+    return plan.predictors(experiment.config)[index]

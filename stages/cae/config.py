@@ -1,0 +1,32 @@
+"""Settings of the autoencoders, section `[cae]` of `experiment.toml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from stages.settings import check, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaeConfig:
+    """How the autoencoders are trained (SPEC R14, R15, R24; paper C.1.4)."""
+
+    SECTION: ClassVar[str] = "cae"
+
+    epochs: int = setting(150, "most epochs (paper: 150)", ge=1)
+    warmup: int = setting(5, "epochs of linear warm-up before the steps (paper: 5)", ge=0)
+    warmup_start: float = setting(1e-6, "learning rate of the first warm-up epoch (paper: 1e-6)", ge=0)
+    learning_rate: float = setting(1e-3, "Adam's learning rate after warm-up (paper: 1e-3)", ge=0)
+    step_size: int = setting(20, "epochs between decays of the learning rate (paper: 20)", ge=1)
+    gamma: float = setting(0.15, "factor of each decay (paper: 0.15)", ge=0, le=1)
+    patience: int = setting(25, "epochs without a better validation loss before stopping (paper: 25)", ge=1)
+    batch_size: int = setting(32, "maps a batch; a last one of a single map joins the one before", ge=2)
+    dtype: str = setting("float32", "float32, or the paper's float64", choices=("float32", "float64"))
+    threads: int = setting(1, "CPU threads a model; sums depend on it", ge=1)
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N", identity=False)
+    cache_megabytes: int = setting(256, "maps kept in memory instead of read again", ge=0, identity=False)
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        check(self)

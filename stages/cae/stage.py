@@ -1,0 +1,87 @@
+"""The `cae` stage: one autoencoder for each (variant, trial, train size, kind); torch only inside `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.models import card, plan
+from stages.models.plan import ModelKey
+from stages.settings import identity_settings
+from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from storage_schema import schema, splits, write
+
+
+class CaeStage(Stage):
+    """Autoencoders, each fitted on its trial's training architectures alone (R15, R24)."""
+
+    name = "cae"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """Two kinds for each pair of encoders."""
+        return len(plan.encoders(experiment.config)) * len(schema.KINDS)
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial, train size and kind."""
+        key, kind = _task(experiment, index)
+        return f"{key} {kind}"
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the schedule, the variant and the kind."""
+        key, kind = _task(experiment, index)
+        config = experiment.config
+        return {
+            **identity_settings(config.cae),
+            **identity_settings(config.inputs),
+            "variant": key.variant.name,
+            "trial": key.trial,
+            "size": key.size,
+            "kind": kind,
+        }
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """The trial's split."""
+        return (Input("split", _task(experiment, index)[0].trial),)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """The encoder and its card; the decoder is discarded (paper C.7)."""
+        return card.files(plan.cae_folder(experiment, *_task(experiment, index)))
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Train one autoencoder and keep its encoder."""
+        from stages.cae.fit import AutoencoderTraining
+        from stages.inputs.maps import Maps
+
+        config, (key, kind) = experiment.config, _task(experiment, index)
+        split = splits.read(experiment.layout.split(key.trial))
+        train, seed = split.train[key.size], plan.model_seed(config, key.trial, f"cae {kind}")
+        maps = Maps(
+            experiment.layout.dynamics,
+            kind,
+            key.variant,
+            experiment.architectures,
+            config.inputs.layer_cap,
+            config.cae.cache_megabytes,
+        )
+        training = AutoencoderTraining(experiment, index, execution, maps, train, split.validation, seed)
+        training.resume()
+        training.work()
+        result = training.result() | {"architectures": len(train), "seed": seed}
+        facts = plan.facts(experiment, key, train, execution.identity, config.cae.dtype) | {
+            "model": "encoder",
+            "kind": kind,
+            "settings": dict(self.settings(experiment, index)),
+            "result": {name: value for name, value in result.items() if name != "history"},
+            "provenance": training.provenance(),
+        }
+        folder = plan.cae_folder(experiment, key, kind)
+        with execution.guard():
+            card.save(folder, training.encoder(), facts)
+        digests = write.digests(card.files(folder))
+        return Outcome(digests=digests, result=result, provenance=training.provenance())
+
+
+def _task(experiment: Experiment, index: int) -> tuple[ModelKey, str]:
+    pair, kind = divmod(index, len(schema.KINDS))
+    return plan.encoders(experiment.config)[pair], schema.KINDS[kind]

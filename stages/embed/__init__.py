@@ -1,0 +1,1 @@
+"""The embeddings of every architecture and snapshot, in stores of their own."""

@@ -1,0 +1,48 @@
+"""The `embed` stage: what each pair of encoders makes of every collected architecture and snapshot (R14)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.models import plan
+from stages.settings import identity_settings
+from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from storage_schema import schema, write
+
+
+class EmbedStage(Stage):
+    """Embeddings, 128 values a kind, in one store for each pair of encoders."""
+
+    name = "embed"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index a pair of encoders."""
+        return len(plan.encoders(experiment.config))
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial and train size."""
+        return str(plan.encoders(experiment.config)[index])
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the model's name: everything else follows from the encoders."""
+        return {"model": self.describe(experiment, index), **identity_settings(experiment.config.inputs)}
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """Both encoders."""
+        key = plan.encoders(experiment.config)[index]
+        return [Input("cae", plan.cae_index(experiment.config, key, kind)) for kind in schema.KINDS]
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """The store."""
+        return {"embeddings": experiment.layout.embeddings(self.describe(experiment, index))}
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Embed everything that is collected."""
+        from stages.embed.embed import embed_all
+
+        key = plan.encoders(experiment.config)[index]
+        result, provenance = embed_all(experiment, key, execution)
+        digests = write.digests(self.files(experiment, index))
+        return Outcome(digests=digests, result=result, provenance=provenance)

@@ -1,0 +1,138 @@
+"""From the stores of scores to tables, pictures and CSV: everything here can be computed again from them (R20)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from stages.evaluation import metrics
+from stages.evaluation.metrics import Comparison, Summary, TrialScores
+from stages.evaluation.plot import curves, plot_tau
+from stages.evaluation.tables import differences_table, histogram_table, tau_table
+from stages.stage import Experiment
+from stages.training.order import generator
+from storage_schema import durable
+from storage_schema.read import open_derived
+
+
+def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
+    """Write `tables.md`, `tau.csv`, `differences.csv` and a picture for each train size.
+
+    Args:
+        experiment: Whose test architectures were scored.
+        name: Of the source, and of the folder.
+        source: Where the models come from.
+    """
+    folder = experiment.layout.evaluation(name)
+    trials = range(source.config.splits.num_trials)
+    stores = [open_derived(experiment.layout.scores(name, trial), "evaluate").load() for trial in trials]
+    labels = _labels(stores)
+    text, tau, differences = [_heading(experiment, name, source)], [], []
+    for size in stores[0]["size"].values.tolist():
+        found = _agreements(experiment, stores, labels, size)
+        summaries = metrics.summarise(found)
+        comparisons = _comparisons(found)
+        columns = _columns(stores[0])
+        text += [
+            f"Train size {size}",
+            tau_table(summaries, columns),
+            tau_table(summaries, columns, "spearman"),
+            differences_table(comparisons, columns),
+        ]
+        tau += _rows(summaries, size, stores[0])
+        differences += _rows(comparisons, size, stores[0])
+        _draw(experiment, name, source, size, summaries, stores[0], np.array(list(labels.values())))
+    text.append(histogram_table(np.array(list(labels.values()))))
+    durable.write(folder / "tables.md", "\n".join(text).encode())
+    durable.write(folder / "tau.csv", _csv(tau))
+    durable.write(folder / "differences.csv", _csv(differences))
+
+
+def _heading(experiment: Experiment, name: str, source: Experiment) -> str:
+    config, schedule = experiment.config, source.config.cae
+    where = f"{source.config.data.name} to {config.data.name}, frozen" if name != "in-domain" else name
+    return (
+        f"{experiment.layout.root.name}: {where}; {source.config.splits.num_trials} trials, splits "
+        f"{source.config.splits.test}; autoencoders {schedule.epochs} epochs, warm-up {schedule.warmup}, "
+        f"StepLR({schedule.step_size}, {schedule.gamma}), patience {schedule.patience}; "
+        f"predictor {source.config.bigru.epochs} epochs; mean ± deviation over trials\n"
+    )
+
+
+def _labels(stores: Sequence[xr.Dataset]) -> dict[int, float]:
+    """Return the label of every tested architecture, by index in the plan."""
+    pairs = [
+        (int(i), float(y)) for s in stores for i, y in zip(s["index"].values, s["label"].values, strict=True)
+    ]
+    return dict(sorted(pairs))
+
+
+def _agreements(
+    experiment: Experiment, stores: Sequence[xr.Dataset], labels: dict[int, float], size: str
+) -> metrics.Agreements:
+    position = {index: place for place, index in enumerate(labels)}
+    trials = [
+        TrialScores(
+            architectures=np.array([position[int(i)] for i in store["index"].values]),
+            labels=store["label"].values,
+            scores={
+                str(name): store["score"].sel(predictor=name, size=size).values
+                for name in store["predictor"].values
+            },
+        )
+        for store in stores
+    ]
+    config = experiment.config.evaluation
+    draws = generator(config.seed, "bootstrap", 0)
+    return metrics.agreements(trials, metrics.resample_counts(len(labels), config.resamples, draws))
+
+
+def _comparisons(found: metrics.Agreements) -> list[Comparison]:
+    """Compare the first method, the model on its maps, with all the others."""
+    first, *others = found[metrics.ALL]
+    return [row for other in others for row in metrics.compare(found, first, other)]
+
+
+def _columns(store: xr.Dataset) -> dict[int, str]:
+    return {i: f"{step} mb" for i, step in enumerate(store["step"].values.tolist())}
+
+
+def _rows(found: Sequence[Summary | Comparison], size: str, store: xr.Dataset) -> list[dict[str, Any]]:
+    steps = store["step"].values.tolist()
+    return [
+        {"size": size, **asdict(row), "snapshot": row.snapshot + 1, "step": steps[row.snapshot]}
+        for row in found
+    ]
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _draw(
+    experiment: Experiment,
+    name: str,
+    source: Experiment,
+    size: str,
+    summaries: Sequence[Summary],
+    store: xr.Dataset,
+    labels: metrics.Floats,
+) -> None:
+    title = f"{source.config.data.name} → {experiment.config.data.name}, train size {size}"
+    plot_tau(
+        experiment.layout.evaluation(name) / f"tau-{size}.png",
+        store["step"].values.tolist(),
+        curves(summaries, metrics.ALL),
+        title,
+        labels,
+    )

@@ -1,0 +1,161 @@
+"""The `evaluate` stage: scores of every method as data, and from them tables and pictures (R20, R25, R26)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.models import plan
+from stages.settings import ConfigError
+from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from storage_schema import create, markers, schema, write
+
+IN_DOMAIN = "in-domain"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where models come from.
+
+    Attributes:
+        name: Of its folder of results.
+        experiment: The target itself for `in-domain`.
+    """
+
+    name: str
+    experiment: Experiment
+
+
+class EvaluateStage(Stage):
+    """One index a trial of each source: the experiment's own trials first, then those of `evaluation.sources`."""
+
+    name = "evaluate"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """Count the trials of every source."""
+        return sum(source.experiment.config.splits.num_trials for source in sources(experiment))
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name source and trial."""
+        source, trial = _task(experiment, index)
+        return f"{source.name}, trial {trial}"
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the models' names, and the digests of another experiment's."""
+        source, trial = _task(experiment, index)
+        keys = [key for key in plan.predictors(source.experiment.config) if key.trial == trial]
+        found: dict[str, Any] = {"source": source.name, "trial": trial, "models": list(map(str, keys))}
+        if source.name != IN_DOMAIN:
+            found["digests"] = [
+                _digests(source.experiment, each) for each in _models(source.experiment, trial)
+            ]
+        return found
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """The split of the tested architectures and, in-domain, embeddings and predictors."""
+        source, trial = _task(experiment, index)
+        split = Input("split", _target_trial(experiment, trial))
+        return (split, *_models(experiment, trial)) if source.name == IN_DOMAIN else (split,)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """The store of the trial's scores."""
+        source, trial = _task(experiment, index)
+        return {"scores": experiment.layout.scores(source.name, trial)}
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Score one trial's test architectures by every method."""
+        from stages.evaluation.scores import Trial, score
+        from stages.training.determinism import choose_device, fingerprint, provenance
+
+        start, (source, number) = time.perf_counter(), _task(experiment, index)
+        trial = Trial(
+            target=experiment,
+            target_trial=_target_trial(experiment, number),
+            source=source.experiment,
+            source_trial=number,
+        )
+        contents = score(trial)
+        attributes = {
+            "title": "scores of all methods on test architectures",
+            "schema_version": schema.VERSION,
+            "identity": execution.identity,
+            "source": source.name,
+            "source_experiment": source.experiment.identity,
+            "trial": number,
+            "settings": json.dumps(dict(self.settings(experiment, index))),
+        }
+        with execution.guard():
+            create.replace(experiment.layout.scores(source.name, number), schema.SCORES, contents, attributes)
+        where = provenance(fingerprint(choose_device(experiment.config.bigru.device)), [])
+        result = {"source": source.name, "trial": number, "seconds": round(time.perf_counter() - start, 2)}
+        return Outcome(digests=write.digests(self.files(experiment, index)), result=result, provenance=where)
+
+    def finalise(self, experiment: Experiment) -> None:
+        """Compute tables and pictures of every source whose trials are all scored."""
+        from stages.evaluation.report import write_report
+
+        for source in sources(experiment):
+            if _complete(experiment, source):
+                write_report(experiment, source.name, source.experiment)
+
+    def report(self, experiment: Experiment) -> list[str]:
+        """Return the tables of τ and where the pictures are."""
+        lines: list[str] = []
+        for source in sources(experiment):
+            folder = experiment.layout.evaluation(source.name)
+            if (folder / "tables.md").is_file():
+                lines += (folder / "tables.md").read_text(encoding="utf-8").splitlines()
+                lines += [f"picture: {path}" for path in sorted(folder.glob("*.png"))]
+        return lines
+
+
+def sources(experiment: Experiment) -> list[Source]:
+    """Return the experiment itself and those of `evaluation.sources`.
+
+    Raises:
+        ConfigError: One is the experiment itself, or two have the same name.
+    """
+    found = [Source(name=IN_DOMAIN, experiment=experiment)]
+    for path in experiment.config.evaluation.source_paths:
+        other = Source(name=f"from-{path.name}", experiment=experiment.open_other(path))
+        if other.experiment.identity == experiment.identity or other.name in [each.name for each in found]:
+            raise ConfigError(f"evaluation.sources: {path} is there twice or is the experiment itself")
+        found.append(other)
+    return found
+
+
+def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
+    for source in sources(experiment):
+        trials = source.experiment.config.splits.num_trials
+        if index < trials:
+            return source, index
+        index -= trials
+    raise IndexError(index)
+
+
+def _target_trial(experiment: Experiment, trial: int) -> int:
+    """The target's split whose test architectures a trial scores."""
+    return trial % experiment.config.splits.num_trials
+
+
+def _models(experiment: Experiment, trial: int) -> list[Input]:
+    """Everything trained in a trial, and its split, as inputs."""
+    config = experiment.config
+    encoders, predictors = plan.encoders(config), plan.predictors(config)
+    embedded = [Input("embed", i) for i, key in enumerate(encoders) if key.trial == trial]
+    predicted = [Input("bigru", i) for i, key in enumerate(predictors) if key.trial == trial]
+    return [Input("split", trial), *embedded, *predicted]
+
+
+def _digests(source: Experiment, each: Input) -> dict[str, str] | None:
+    marker = markers.load(source.layout.marker(each.stage, each.index))
+    return None if marker is None else marker.digests
+
+
+def _complete(experiment: Experiment, source: Source) -> bool:
+    trials = range(source.experiment.config.splits.num_trials)
+    return all(experiment.layout.scores(source.name, trial).is_dir() for trial in trials)

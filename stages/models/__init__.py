@@ -1,0 +1,1 @@
+"""Trained models: the networks (paper App. C), their files, and frozen encoders at work."""

@@ -1,0 +1,102 @@
+"""Which models an experiment has, and what all of them say of themselves.
+
+There is one autoencoder pair and one predictor for each (variant, trial, train size) (R24).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.inputs.variants import Variant
+from stages.stage import Experiment, ExperimentConfig
+from stages.training.order import generator
+from storage_schema import schema
+
+
+@dataclass(frozen=True)
+class ModelKey:
+    """What distinguishes a model from the others of its experiment."""
+
+    variant: Variant
+    trial: int
+    size: str
+
+    def __str__(self) -> str:
+        """Name the model, as in `maps/0/700`: variant, trial and train size."""
+        return f"{self.variant.name}/{self.trial}/{self.size}"
+
+    @property
+    def embedded_by(self) -> ModelKey:
+        """The model whose encoders embed for this one."""
+        return ModelKey(self.variant.encoded_by, self.trial, self.size)
+
+
+def encoders(config: ExperimentConfig) -> list[ModelKey]:
+    """Return the autoencoder pairs, in the order of their indices."""
+    return _keys(config.inputs.encoded, config)
+
+
+def predictors(config: ExperimentConfig) -> list[ModelKey]:
+    """Return the predictors, in the order of their indices."""
+    return _keys(config.inputs.chosen, config)
+
+
+def cae_index(config: ExperimentConfig, key: ModelKey, kind: str) -> int:
+    """Return the index of one autoencoder within its stage."""
+    return encoders(config).index(key) * len(schema.KINDS) + schema.KINDS.index(kind)
+
+
+def cae_folder(experiment: Experiment, key: ModelKey, kind: str) -> Path:
+    """Return the folder of one encoder."""
+    return experiment.layout.model(str(key)) / kind
+
+
+def predictor_folder(experiment: Experiment, key: ModelKey) -> Path:
+    """Return the folder of a predictor."""
+    return experiment.layout.model(str(key)) / "predictor"
+
+
+def model_seed(config: ExperimentConfig, trial: int, purpose: str) -> int:
+    """Draw the seed of one of a trial's models from the experiment's (R17)."""
+    return int(generator(config.training.seed, purpose, trial).integers(2**31))
+
+
+def facts(
+    experiment: Experiment, key: ModelKey, train: Sequence[int], identity: str, dtype: str
+) -> dict[str, Any]:
+    """Return what the card of every model says: what it is, what it fits, and what it was trained on.
+
+    Args:
+        experiment: The experiment.
+        key: Variant, trial and train size.
+        train: Indices of the architectures it was trained on.
+        identity: Of the task.
+        dtype: Of its weights.
+    """
+    names = "\n".join(experiment.architectures[i] for i in train)
+    return {
+        "identity": identity,
+        "variant": key.variant.name,
+        "trial": key.trial,
+        "size": key.size,
+        "dtype": dtype,
+        "schema_version": schema.VERSION,
+        "features": list(schema.FEATURES),
+        "layer_cap": experiment.config.inputs.layer_cap,
+        "data": {
+            "experiment": experiment.identity,
+            "name": experiment.config.data.name,
+            "architectures": len(train),
+            "architectures_sha256": hashlib.sha256(names.encode()).hexdigest(),
+            "steps": list(experiment.config.recording.steps),
+        },
+    }
+
+
+def _keys(variants: tuple[Variant, ...], config: ExperimentConfig) -> list[ModelKey]:
+    trials, sizes = range(config.splits.num_trials), config.splits.train_sizes
+    return [ModelKey(v, trial, size) for v in variants for trial in trials for size in sizes]

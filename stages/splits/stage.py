@@ -1,0 +1,150 @@
+"""The `split` stage: who trains, validates and tests in each trial, in the paper's three files (R19)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stages.settings import identity_settings
+from stages.splits.errors import SplitError
+from stages.splits.split import count_twins, histogram, split
+from stages.stage import Execution, Experiment, Outcome, Stage
+from storage_schema import durable, markers, splits, write
+
+
+class SplitStage(Stage):
+    """Splits of the finished architectures."""
+
+    name = "split"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index a trial."""
+        return experiment.config.splits.num_trials
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name the trial."""
+        return f"trial {index}"
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the protocol, the trial, and which architectures there are with which labels."""
+        sample = write.digest(experiment.layout.split_sample)
+        return {**identity_settings(experiment.config.splits), "trial": index, "architectures": sample}
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Write down which architectures are finished, and their labels.
+
+        Raises:
+            SplitError: Some are not finished and a partial store is not allowed, a label is not right, or
+                there are too few.
+        """
+        labels = _labels(experiment)
+        split(experiment.config.splits, 0, labels, experiment.architectures)  # whether there is one
+        content = json.dumps({str(i): labels[i] for i in sorted(labels)}).encode()
+        path = experiment.layout.split_sample
+        if not path.is_file() or path.read_bytes() != content:
+            durable.write(path, content)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """The three files."""
+        return splits.paths(experiment.layout.split(index))
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Draw one trial's split."""
+        labels = _sample(experiment)
+        drawn = split(experiment.config.splits, index, labels, experiment.architectures)
+        folder = experiment.layout.split(index)
+        with execution.guard():
+            splits.write(
+                folder,
+                splits.SplitFiles(
+                    trial=index,
+                    seed=drawn.seed,
+                    train=drawn.train,
+                    validation=drawn.validation,
+                    test=drawn.test,
+                    labels=labels,
+                ),
+            )
+        result = {
+            "seed": drawn.seed,
+            "train": {size: len(indices) for size, indices in drawn.train.items()},
+            "validation": len(drawn.validation),
+            "test": len(drawn.test),
+            "test_with_twin_in_train": count_twins(drawn, experiment.architectures),
+        }
+        return Outcome(digests=write.digests(splits.paths(folder)), result=result, provenance={})
+
+    def finalise(self, experiment: Experiment) -> None:
+        """Write the report: protocol, parts, twins and the sample's accuracy histogram."""
+        config = experiment.config.splits
+        found = [markers.load(experiment.layout.marker(self.name, i)) for i in range(config.num_trials)]
+        trials = [{"trial": marker.index, **marker.result} for marker in found if marker is not None]
+        report = {
+            "test": config.test,
+            "keep_twins_together": config.keep_twins_together,
+            "trials": trials,
+            "histogram": histogram(_sample(experiment)),
+        }
+        durable.write_json(experiment.layout.split_report, report)
+
+    def report(self, experiment: Experiment) -> list[str]:
+        """Return sizes of the parts, twins, and the histogram."""
+        try:
+            report = json.loads(experiment.layout.split_report.read_bytes())
+        except FileNotFoundError:
+            return []
+        return [*map(_line, report["trials"]), "accuracy of the sample:", *_bars(report["histogram"])]
+
+
+def _line(trial: Mapping[str, Any]) -> str:
+    train = " ".join(map(str, trial["train"].values()))
+    twins = " ".join(map(str, trial["test_with_twin_in_train"].values()))
+    return (
+        f"trial {trial['trial']}: train {train}, validation {trial['validation']}, test {trial['test']}; "
+        f"test architectures with an isomorphic twin in train: {twins}"
+    )
+
+
+def _bars(found: Sequence[Sequence[float]]) -> list[str]:
+    filled = [i for i, (_, _, count) in enumerate(found) if count]
+    shown = found[filled[0] : filled[-1] + 1] if filled else []
+    most = max((count for _, _, count in shown), default=1)
+    return [
+        f"  {low:>4.0%} to {high:<4.0%} {int(count):>5} {'#' * round(40 * count / most)}"
+        for low, high, count in shown
+    ]
+
+
+def _sample(experiment: Experiment) -> dict[int, float]:
+    try:
+        content = experiment.layout.split_sample.read_bytes()
+    except FileNotFoundError as error:
+        raise SplitError(
+            f"{experiment.layout.split_sample} is not there; run --stage split from its beginning"
+        ) from error
+    return {int(index): label for index, label in json.loads(content).items()}
+
+
+def _labels(experiment: Experiment) -> dict[int, float]:
+    """Return the labels of finished architectures."""
+    layout, everyone = experiment.layout, set(range(len(experiment.architectures)))
+    for stage in ("collect", "labels"):
+        missing = everyone - markers.done_indices(layout.markers(stage))
+        if missing and not experiment.config.splits.allow_partial:
+            raise SplitError(
+                f"{len(missing)} of {len(everyone)} architectures are not finished ({_some(missing)}): "
+                f"run --stage {stage} first, or go on without them with --allow-partial"
+            )
+    usable = markers.done_indices(layout.markers("collect")) & everyone
+    with layout.labels.open(encoding="utf-8", newline="") as file:
+        rows = {int(row["index"]): row["label"] for row in csv.DictReader(file)}
+    usable &= set(rows)
+    return {index: float(rows[index] or "nan") for index in usable}
+
+
+def _some(indices: set[int]) -> str:
+    first = sorted(indices)[:10]
+    return ", ".join(map(str, first)) + (f" and {len(indices) - 10} more" if len(indices) > 10 else "")

@@ -1,0 +1,81 @@
+"""The files of one trial's split, named as in the paper (D.4.2): who trains, validates and tests, with labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage_schema import durable
+from storage_schema.errors import UserError
+
+TRAIN, VALIDATION, TEST = "train_files.json", "val_files.json", "test_files.json"
+
+
+class SplitFileError(UserError, ValueError):
+    """A split that is not there or cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFiles:
+    """Which architectures of the plan a trial trains, validates and tests on.
+
+    Attributes:
+        train: Indices in the plan by train size, each ascending, nested.
+        labels: Accuracy (fraction) of every index of any part.
+    """
+
+    trial: int
+    seed: int
+    train: Mapping[str, tuple[int, ...]]
+    validation: tuple[int, ...]
+    test: tuple[int, ...]
+    labels: Mapping[int, float]
+
+
+def paths(folder: Path) -> dict[str, Path]:
+    """Return the three files, by the names of their digests in a marker."""
+    return {"train": folder / TRAIN, "validation": folder / VALIDATION, "test": folder / TEST}
+
+
+def write(folder: Path, split: SplitFiles) -> None:
+    """Write the three files."""
+    head = {"trial": split.trial, "seed": split.seed}
+
+    def labelled(indices: tuple[int, ...]) -> list[dict[str, Any]]:
+        return [{"index": i, "label": split.labels[i]} for i in indices]
+
+    sizes = {size: list(indices) for size, indices in split.train.items()}
+    everything = tuple(sorted({i for indices in split.train.values() for i in indices}))
+    durable.write_json(folder / TRAIN, {**head, "sizes": sizes, "architectures": labelled(everything)})
+    durable.write_json(folder / VALIDATION, {**head, "architectures": labelled(split.validation)})
+    durable.write_json(folder / TEST, {**head, "architectures": labelled(split.test)})
+
+
+def read(folder: Path) -> SplitFiles:
+    """Read the three files.
+
+    Raises:
+        SplitFileError: One is not there or is damaged.
+    """
+    try:
+        train, validation, test = (
+            json.loads((folder / name).read_bytes()) for name in (TRAIN, VALIDATION, TEST)
+        )
+        parts = [part["architectures"] for part in (train, validation, test)]
+        return SplitFiles(
+            trial=train["trial"],
+            seed=train["seed"],
+            train={size: tuple(indices) for size, indices in train["sizes"].items()},
+            validation=tuple(entry["index"] for entry in parts[1]),
+            test=tuple(entry["index"] for entry in parts[2]),
+            labels={entry["index"]: entry["label"] for part in parts for entry in part},
+        )
+    except FileNotFoundError as error:
+        raise SplitFileError(f"{error.filename} is not there; run --stage split") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SplitFileError(
+            f"{folder}: the split is damaged ({error!r}); delete it and its marker, then run --stage split"
+        ) from error
