@@ -57,7 +57,6 @@ class Encoder(nn.Module):
         self.norm2 = nn.BatchNorm2d(NARROW)
         self.conv3 = nn.Conv2d(NARROW, schema.EMBEDDING, 1)
         self.norm3 = nn.BatchNorm2d(schema.EMBEDDING)
-        _put_layers_before_channels(self.conv2)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Encode.
@@ -76,12 +75,13 @@ class Encoder(nn.Module):
                 f"maps {tuple(maps.shape)}: (maps, {FEATURES}, {self.layers}, {schema.VALUES}) is needed"
             )
         rows = maps.permute(0, 2, 1, 3).reshape(-1, FEATURES * schema.VALUES)
-        hidden = functional.linear(rows, self.conv1.weight.flatten(1), self.conv1.bias)
-        hidden = _activate(self.norm1, hidden).view(len(maps), -1)
-        hidden = functional.linear(hidden, _as_matrix(self.conv2), self.conv2.bias)
-        hidden = _activate(self.norm2, hidden)
+        hidden = torch.addmm(self.conv1.bias[:, None], self.conv1.weight.flatten(1), rows.t())
+        hidden = hidden.view(WIDE, -1, self.layers, 1).transpose(0, 1)
+        hidden = _activate(self.norm1, hidden.contiguous())
+        hidden = functional.linear(hidden.flatten(1), self.conv2.weight.flatten(1), self.conv2.bias)
+        hidden = _activate(self.norm2, hidden[..., None, None]).flatten(1)
         hidden = functional.linear(hidden, self.conv3.weight.flatten(1), self.conv3.bias)
-        return _activate(self.norm3, hidden)
+        return _activate(self.norm3, hidden[..., None, None]).flatten(1)
 
 
 class Decoder(nn.Module):
@@ -100,7 +100,6 @@ class Decoder(nn.Module):
         self.conv2 = nn.ConvTranspose2d(NARROW, WIDE, (layers, 1))
         self.norm2 = nn.BatchNorm2d(WIDE)
         self.conv3 = nn.ConvTranspose2d(WIDE, FEATURES, (1, schema.VALUES))
-        _put_layers_before_channels(self.conv2)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Decode.
@@ -112,31 +111,19 @@ class Decoder(nn.Module):
             Maps (B, features, layers, values), a permuted view of (B, layers, features, values).
         """
         hidden = functional.linear(embeddings, self.conv1.weight.flatten(1).t(), self.conv1.bias)
-        hidden = _activate(self.norm1, hidden)
-        hidden = torch.mm(hidden, _as_matrix(self.conv2)).view(-1, WIDE) + self.conv2.bias
-        hidden = _activate(self.norm2, hidden)
-        assert self.conv3.bias is not None  # as constructed
+        hidden = _activate(self.norm1, hidden[..., None, None]).flatten(1)
+        hidden = torch.mm(hidden, self.conv2.weight.flatten(1)).view(-1, WIDE, self.layers, 1)
+        hidden = _activate(self.norm2, hidden + self.conv2.bias[:, None, None])
         bias = self.conv3.bias.repeat_interleave(schema.VALUES)
-        rows = torch.addmm(bias, hidden, self.conv3.weight.flatten(1))
+        rows = torch.addmm(bias, hidden.transpose(0, 1).flatten(1).t(), self.conv3.weight.flatten(1))
         return rows.view(len(embeddings), self.layers, FEATURES, schema.VALUES).permute(0, 2, 1, 3)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
     """Return the sum over a batch of all squared differences (paper eq. 18; SPEC R15)."""
-    return functional.mse_loss(output, target, reduction="sum")
+    return functional.mse_loss(output.transpose(1, 2), target.transpose(1, 2), reduction="sum")
 
 
-def _activate(norm: nn.BatchNorm2d, rows: Tensor) -> Tensor:
-    """Normalize the columns of (rows, channels), each row a position of some map, and rectify."""
-    return functional.relu_(norm(rows[..., None, None])).flatten(1)
-
-
-def _put_layers_before_channels(convolution: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Lay a weight (·, channel, layer, 1) out in memory as (·, layer, 1, channel); its values stay as drawn."""
-    weight = convolution.weight.detach()
-    convolution.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
-
-
-def _as_matrix(convolution: nn.Conv2d | nn.ConvTranspose2d) -> Tensor:
-    """Return a weight (·, channel, layer, 1) as a matrix (·, layer and channel)."""
-    return convolution.weight.permute(0, 2, 3, 1).flatten(1)
+def _activate(norm: nn.BatchNorm2d, hidden: Tensor) -> Tensor:
+    """Normalize and rectify."""
+    return functional.relu_(norm(hidden))

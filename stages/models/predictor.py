@@ -82,7 +82,10 @@ class Predictor(nn.Module):
             Outputs (B, longest, 2·HIDDEN), zero from a sequence's length on, and the last states
             (B, 2·HIDDEN), forward then backward (paper eq. 20).
         """
-        if lengths.shape != sequences.shape[:1] or not 1 <= int(lengths.min()) <= int(lengths.max()) <= sequences.shape[1]:
+        if (
+            lengths.shape != sequences.shape[:1]
+            or not 1 <= int(lengths.min()) <= int(lengths.max()) <= sequences.shape[1]
+        ):
             raise ValueError(
                 f"lengths {lengths.tolist()} for sequences {tuple(sequences.shape)}: one in 1 … "
                 f"{sequences.shape[1]} is needed for each of the {len(sequences)}"
@@ -195,9 +198,18 @@ class _Recurrence(torch.autograd.Function):
         inner = bias.unsqueeze(1).repeat(1, gates.shape[1], 1)  # becomes r, z and hidden
         inner[..., : 2 * width] += gates[..., : 2 * width]
         candidates, states = torch.empty_like(inner[..., :width]), torch.empty_like(inner[..., :width])
-        tensors = (inner, *inner.split(width, 2), inner[..., : 2 * width], gates[..., 2 * width :], candidates, states)
+        tensors = (
+            inner,
+            *inner.split(width, 2),
+            inner[..., : 2 * width],
+            gates[..., 2 * width :],
+            candidates,
+            states,
+        )
         transposed, state = weight.mT.contiguous(), gates.new_zeros(2, sizes[0], width)
-        for whole, r, z, hidden, r_z, given, n, after in zip(*(t.split(sizes, 1) for t in tensors), strict=True):
+        for whole, r, z, hidden, r_z, given, n, after in zip(
+            *(t.split(sizes, 1) for t in tensors), strict=True
+        ):
             before = state[:, : whole.shape[1]]
             whole.baddbmm_(before, transposed)
             r_z.sigmoid_()
