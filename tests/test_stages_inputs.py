@@ -37,8 +37,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def maps(store: Path, variant: str = "maps", kind: str = "weights", cap: int = 65, cache: int = 0) -> Maps:
-    return Maps(store, kind, VARIANTS[variant], NAMES, cap, cache)
+def maps(store: Path, variant: str = "maps", kind: str = "weights", cap: int = 65, scratch: int = 0) -> Maps:
+    return Maps(store, kind, VARIANTS[variant], NAMES, cap, scratch)
 
 
 @pytest.mark.parametrize("cap", [65, 7, 3])
@@ -49,9 +49,9 @@ def test_a_batch_is_the_stores_maps_with_layers_first(store: Path, cap: int) -> 
     np.testing.assert_array_equal(batch.transpose(0, 2, 1, 3), expected)
 
 
-@pytest.mark.parametrize("cache", [0, 1, 100])
-def test_batches_come_in_order_whatever_is_kept(store: Path, cache: int) -> None:
-    source = maps(store, cache=cache)
+@pytest.mark.parametrize("scratch", [0, 1, 100])
+def test_batches_come_in_order_whatever_is_kept(store: Path, scratch: int) -> None:
+    source = maps(store, scratch=scratch)
     groups = grouped(source.pairs([2, 0, 1]), 2)
     for _ in range(2):
         found = list(source.batches(groups))
@@ -61,20 +61,31 @@ def test_batches_come_in_order_whatever_is_kept(store: Path, cache: int) -> None
     assert list(source.batches([])) == []
 
 
-def test_what_is_kept_is_not_read_again_and_never_more_than_asked(
+def test_what_is_kept_is_not_decoded_again_and_never_more_than_asked(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads = []
     original = FeatureMaps.rows
     monkeypatch.setattr(FeatureMaps, "rows", lambda self, *pair: reads.append(pair) or original(self, *pair))
     one = LAYERS * schema.VALUES * 12 * 4
-    source = maps(store, cache=1)
-    source._room = 3 * one + 1
+    source = maps(store, scratch=1)
+    source._scratch._room = 3 * one + 1
     pairs = source.pairs([0, 1, 2])
     for _ in range(2):
         source.batch(pairs)
     assert len(reads) == 2 * len(pairs) - 3
-    assert sum(kept.nbytes for kept in source._kept.values()) == 3 * one
+    assert source._scratch._end == 3 * one
+
+
+def test_a_full_disk_ends_keeping_and_nothing_else(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = maps(store, scratch=100)
+    pairs = source.pairs([0, 1])
+    plain = source.batch(pairs[:2])
+    monkeypatch.setattr("os.pwrite", lambda *_: 3)
+    np.testing.assert_array_equal(source.batch(pairs), maps(store).batch(pairs))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(source.batch(pairs[:2]), plain)
+    assert len(source._scratch._kept) == 2
 
 
 def test_an_error_in_reading_ahead_reaches_the_caller(store: Path) -> None:

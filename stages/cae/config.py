@@ -25,7 +25,9 @@ class CaeConfig:
     dtype: str = setting("float32", "float32, or the paper's float64", choices=("float32", "float64"))
     threads: int = setting(1, "CPU threads a model; sums depend on it", ge=1)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", identity=False)
-    cache_megabytes: int = setting(256, "maps kept in memory instead of read again", ge=0, identity=False)
+    scratch_megabytes: int = setting(
+        8000, "room for decoded maps in TMPDIR, a model; 0: decode them every epoch", ge=0, identity=False
+    )
 
     def __post_init__(self) -> None:
         """Check every setting."""

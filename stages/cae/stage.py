@@ -62,7 +62,7 @@ class CaeStage(Stage):
             key.variant,
             experiment.architectures,
             config.inputs.layer_cap,
-            config.cae.cache_megabytes,
+            config.cae.scratch_megabytes,
         )
         training = AutoencoderTraining(experiment, index, execution, maps, train, split.validation, seed)
         training.resume()

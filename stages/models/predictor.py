@@ -134,19 +134,21 @@ def _run_layer(gru: nn.GRU, layer: int, x: Tensor, steps: Steps) -> Tensor:
         for inputs, direction in ((x, forward), (x[steps.mirror], backward))
     ]
     weight, bias = torch.stack([forward[1], backward[1]]), torch.stack([forward[3], backward[3]])
-    states: Tensor = _Recurrence.apply(torch.stack(gates), weight, bias, steps.sizes)
+    states: Tensor = _Recurrence.apply(  # type: ignore[no-untyped-call]
+        torch.stack(gates), weight, bias, steps.sizes
+    )
     return states
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """The steps of a batch of sequences in the order of computation: the first of each, the second of each …
+    """The steps of a batch of sequences in the order of computation: the first of each, the second of each, so on.
 
-    Within a step longer sequences come first, so those that go on to the next step are its first rows. Read from
-    their ends, the sequences have as many rows at each step, so both directions can be run side by side.
+    At each step longer sequences come first, so that those which have a next step are its first rows. Read from their
+    ends, as many sequences have a given step, so both directions run side by side.
 
     Attributes:
-        sizes: Sequences that have a first, second … step.
+        sizes: How many sequences have a first step, a second, and so on.
         rows: (R,) where each step is in the batch flattened to (B · longest, …).
         mirror: (R,) position, in this order, of the step as far from its sequence's other end.
         last: (B,) position of each sequence's last step.
@@ -197,25 +199,17 @@ class _Recurrence(torch.autograd.Function):
         width = weight.shape[2]
         inner = bias.unsqueeze(1).repeat(1, gates.shape[1], 1)  # becomes r, z and hidden
         inner[..., : 2 * width] += gates[..., : 2 * width]
-        candidates, states = torch.empty_like(inner[..., :width]), torch.empty_like(inner[..., :width])
-        tensors = (
-            inner,
-            *inner.split(width, 2),
-            inner[..., : 2 * width],
-            gates[..., 2 * width :],
-            candidates,
-            states,
-        )
+        n, states = (gates.new_empty(2, gates.shape[1], width) for _ in range(2))
+        tensors = (inner, inner[..., : 2 * width], *inner.chunk(3, 2), gates[..., 2 * width :], n, states)
+        steps = zip(*(t.split_with_sizes(sizes, 1) for t in tensors), strict=True)
         transposed, state = weight.mT.contiguous(), gates.new_zeros(2, sizes[0], width)
-        for whole, r, z, hidden, r_z, given, n, after in zip(
-            *(t.split(sizes, 1) for t in tensors), strict=True
-        ):
+        for whole, r_z, r, z, hidden, given, candidate, after in steps:
             before = state[:, : whole.shape[1]]
             whole.baddbmm_(before, transposed)
             r_z.sigmoid_()
-            torch.addcmul(given, r, hidden, out=n).tanh_()
-            state = torch.lerp(n, before, z, out=after)
-        ctx.save_for_backward(weight, inner, candidates, states)
+            torch.addcmul(given, r, hidden, out=candidate).tanh_()
+            state = torch.lerp(candidate, before, z, out=after)
+        ctx.save_for_backward(weight, inner, n, states)
         ctx.sizes = sizes
         return states
 
@@ -225,13 +219,14 @@ class _Recurrence(torch.autograd.Function):
         """Run the steps back; only what depends on the gradient of later steps is in the loop."""
         weight, inner, n, states = ctx.saved_tensors
         sizes, width = ctx.sizes, weight.shape[2]
-        r, z, hidden = inner.split(width, 2)
-        earlier = [state[:, :size] for state, size in zip(states.split(sizes, 1), sizes[1:], strict=False)]
-        before = torch.cat([states.new_zeros(2, sizes[0], width), *earlier], 1)
+        r, z, hidden = inner.chunk(3, 2)
+        ended = states.split_with_sizes(sizes, 1)[:-1]
+        carried = [state[:, :size] for state, size in zip(ended, sizes[1:], strict=True)]
+        before = torch.cat([states.new_zeros(2, sizes[0], width), *carried], 1)
         slope = (1 - z) * (1 - n * n)
         slopes = torch.stack([slope * hidden * r * (1 - r), (before - n) * z * (1 - z), slope * r], 2)
         grad, grads = grad.clone(), torch.empty_like(slopes)
-        parts = [t.split(sizes, 1) for t in (grad, grads, slopes, z)]
+        parts = [t.split_with_sizes(sizes, 1) for t in (grad, grads, slopes, z)]
         for k in range(len(sizes) - 1, -1, -1):
             d, d_gates, by, kept = (part[k] for part in parts)
             torch.mul(d.unsqueeze(2), by, out=d_gates)
