@@ -32,7 +32,7 @@ app.add_typer(data_app, name="data")
 
 ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
 PresetOption = Annotated[
-    str, typer.Option("--preset", help="demo, cifar10, cifar100, cifar10-small, cifar100-small.")
+    str, typer.Option("--preset", help="smoke, demo, cifar10, cifar100, cifar10-small, cifar100-small.")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")

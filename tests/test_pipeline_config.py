@@ -16,6 +16,10 @@ from stages.stage import COLLECTION, ExperimentConfig
 PATHS = {"data.root", "labels.table", "training.device"}
 PAPER = {
     "architectures.space": "nasbench201",
+    "splits.test": "fixed",
+    "splits.sizes": "50 100 200 300 400 500 600 700",
+    "cae.epochs": 150,
+    "bigru.epochs": 100,
     "architectures.channels": 16,
     "architectures.cells_per_stage": 5,
     "architectures.number": 1000,
@@ -40,12 +44,28 @@ SMALL = PAPER | {
     "data.image_size": 16,
     "data.validation_images": 1000,
     "recording.snapshots": 5,
+    "splits.test": "folds",
+    "splits.sizes": "all",
+    "cae.epochs": 40,
+    "cae.warmup": 2,
+    "cae.step_size": 6,
+    "cae.patience": 8,
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": PAPER | {"data.name": "cifar10", "architectures.slice": 0, "labels.column": "cifar10_test"},
     "cifar100": PAPER | {"data.name": "cifar100", "architectures.slice": 1, "labels.column": "cifar100_test"},
     "cifar10-small": SMALL | {"data.name": "cifar10", "architectures.slice": 0},
     "cifar100-small": SMALL | {"data.name": "cifar100", "architectures.slice": 1},
+    "smoke": {
+        "architectures.channels": 2,
+        "architectures.number": 24,
+        "data.name": "digits",
+        "recording.snapshots": 3,
+        "labels.source": "training",
+        "splits.test": "folds",
+        "splits.folds": 2,
+        "cae.epochs": 2,
+    },
     "demo": {
         "architectures.channels": 4,
         "architectures.cells_per_stage": 1,

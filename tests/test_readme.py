@@ -33,22 +33,29 @@ def pipeline(line: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "docs/operators.md"])
-def test_commands_and_python_do_what_the_document_shows(document: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("documents", [["README.md", "docs/analysts.md"], ["docs/operators.md"]])
+def test_commands_and_python_do_what_the_documents_show(documents: list[str], tmp_path: Path) -> None:
+    """The second document goes on where the first ends."""
+    for document in documents:
+        follow(document, tmp_path)
+    if "README.md" in documents:
+        assert (tmp_path / "runs" / "demo-0.png").stat().st_size > 10_000
+        assert len((tmp_path / "runs" / "ranking.csv").read_text().splitlines()) == 1 + 24
+
+
+def follow(document: str, folder: Path) -> None:
     printed = ""
     for kind, text in blocks(document):
         if kind == "console":
             for line in text.strip().splitlines():
-                run(pipeline(line), tmp_path)
+                run(pipeline(line), folder)
         elif kind == "python":
-            printed = run([sys.executable, "-W", "error", "-c", text], tmp_path)
+            printed = run([sys.executable, "-W", "error", "-c", text], folder)
         else:
             assert printed == text
-    if document == "README.md":
-        assert (tmp_path / "runs" / "demo-0.png").stat().st_size > 10_000
 
 
 def test_the_readme_has_the_blocks_that_are_run() -> None:
     kinds = [kind for kind, _ in blocks("README.md")]
-    assert kinds.count("console") == 2
+    assert kinds.count("console") == 3
     assert kinds[kinds.index("python") + 1] == "text"

@@ -17,6 +17,7 @@ from stages.inputs.maps import Maps, Pair, grouped
 from stages.models.autoencoder import Autoencoder, reconstruction_loss
 from stages.models.errors import LossError
 from stages.stage import Execution, Experiment, Stopped
+from stages.training.memory import keep_large_blocks
 from stages.training.order import generator
 from stages.training.resumable import Resumable
 
@@ -49,6 +50,7 @@ class AutoencoderTraining(Resumable):
     ) -> None:
         config = experiment.config.cae
         super().__init__(experiment, index, execution, "cae", config.device, config.threads)
+        keep_large_blocks()
         self._config, self._maps, self._seed = config, maps, seed
         self._train, self._validation = maps.pairs(train), maps.pairs(validation)
         self._dtype = getattr(torch, config.dtype)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stages.settings import check, setting
+from stages.settings import ConfigError, check, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +21,15 @@ class EvaluationConfig:
         identity=False,
         path=True,
     )
+    in_domain: bool = setting(True, "score the experiment's own models too", identity=False)
     resamples: int = setting(2000, "bootstrap resamples of the architectures", ge=100)
     seed: int = setting(42, "seed of the resamples", ge=0, le=2**32 - 1)
 
     def __post_init__(self) -> None:
         """Check every setting."""
         check(self)
+        if not self.in_domain and not self.source_paths:
+            raise ConfigError("evaluation.in_domain = False leaves nothing to score; set evaluation.sources")
 
     @property
     def source_paths(self) -> tuple[Path, ...]:

@@ -119,8 +119,9 @@ def sources(experiment: Experiment) -> list[Source]:
     Raises:
         ConfigError: One is the experiment itself, or two have the same name.
     """
-    found = [Source(name=IN_DOMAIN, experiment=experiment)]
-    for path in experiment.config.evaluation.source_paths:
+    config = experiment.config.evaluation
+    found = [Source(name=IN_DOMAIN, experiment=experiment)] if config.in_domain else []
+    for path in config.source_paths:
         other = Source(name=f"from-{path.name}", experiment=experiment.open_other(path))
         if other.experiment.identity == experiment.identity or other.name in [each.name for each in found]:
             raise ConfigError(f"evaluation.sources: {path} is there twice or is the experiment itself")

@@ -93,7 +93,7 @@ class Encoder(nn.Module):
         """
         kernel, bias = self.conv1.weight.flatten(1), _bias(self.conv1)[:, None]
         found = ((rows.amax(1) != 0) | (rows.amin(1) != 0)).nonzero().squeeze(1)
-        if len(found) == len(rows):
+        if len(found) == len(rows) or rows.requires_grad:  # the gradient of a row of zeros is not zero
             return torch.addmm(bias, kernel, rows.t())
         product = torch.addmm(bias, kernel, rows[found].t())
         return bias.expand(-1, len(rows)).index_copy(1, found, product)
