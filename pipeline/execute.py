@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 import traceback
@@ -171,12 +172,18 @@ def _work(experiment: Experiment, stage: Stage, index: int, lease: Lease, execut
         fence=lease.owner.fence,
         digests=outcome.digests,
         result=outcome.result,
-        provenance=outcome.provenance,
+        provenance=outcome.provenance | {"peak_megabytes": _peak_megabytes()},
     )
     with lease.guard():
         marker.save(layout.marker(stage.name, index))
         layout.checkpoint(stage.name, index).unlink(missing_ok=True)
         layout.failure(stage.name, index).unlink(missing_ok=True)
+
+
+def _peak_megabytes() -> int:
+    """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
 
 
 def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error: Exception) -> None:

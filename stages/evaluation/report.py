@@ -22,7 +22,7 @@ from storage_schema.read import open_derived
 
 
 def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
-    """Write `tables.md`, `tau.csv`, `differences.csv` and a picture for each train size.
+    """Write `tau.md`, `tables.md`, `tau.csv`, `differences.csv` and a picture for each train size.
 
     Args:
         experiment: Whose test architectures were scored.
@@ -33,15 +33,16 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     trials = range(source.config.splits.num_trials)
     stores = [open_derived(experiment.layout.scores(name, trial), "evaluate").load() for trial in trials]
     labels = _labels(stores)
-    text, tau, differences = [_heading(experiment, name, source)], [], []
+    heading = _heading(experiment, name, source)
+    short, text, tau, differences = [heading], [heading], [], []
     for size in stores[0]["size"].values.tolist():
         found = _agreements(experiment, stores, labels, size)
         summaries = metrics.summarise(found)
         comparisons = _comparisons(found)
         columns = _columns(stores[0])
+        short += [f"Train size {size}", tau_table(summaries, columns)]
         text += [
-            f"Train size {size}",
-            tau_table(summaries, columns),
+            *short[-2:],
             tau_table(summaries, columns, "spearman"),
             differences_table(comparisons, columns),
         ]
@@ -49,6 +50,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         differences += _rows(comparisons, size, stores[0])
         _draw(experiment, name, source, size, summaries, stores[0], np.array(list(labels.values())))
     text.append(histogram_table(np.array(list(labels.values()))))
+    durable.write(folder / "tau.md", "\n".join(short).encode())
     durable.write(folder / "tables.md", "\n".join(text).encode())
     durable.write(folder / "tau.csv", _csv(tau))
     durable.write(folder / "differences.csv", _csv(differences))

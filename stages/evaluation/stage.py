@@ -107,8 +107,9 @@ class EvaluateStage(Stage):
         lines: list[str] = []
         for source in sources(experiment):
             folder = experiment.layout.evaluation(source.name)
-            if (folder / "tables.md").is_file():
-                lines += (folder / "tables.md").read_text(encoding="utf-8").splitlines()
+            if (folder / "tau.md").is_file():
+                lines += (folder / "tau.md").read_text(encoding="utf-8").splitlines()
+                lines += [f"all tables: {folder / 'tables.md'}"]
                 lines += [f"picture: {path}" for path in sorted(folder.glob("*.png"))]
         return lines
 
