@@ -51,7 +51,12 @@ REMEDIES = {
     errno.ENOTDIR: "choose another place",
 }
 
-StageOption = Annotated[str, typer.Option("--stage", help="Name of a stage, or all.")]
+StageOption = Annotated[
+    str,
+    typer.Option(
+        "--stage", help="collect, labels, split, cae, embed, bigru, evaluate, or all in this order."
+    ),
+]
 
 
 @app.command()

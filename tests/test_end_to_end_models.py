@@ -25,6 +25,7 @@ from pipeline.verify import verify_digests
 from stages.models import encode, plan
 from stages.models.errors import ModelError
 from stages.models.predict import predict
+from stages.settings import ConfigError
 from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint
 from storage_schema import markers
@@ -266,6 +267,22 @@ def test_a_target_of_other_maps_is_refused(source: Experiment, target: Experimen
     name = setting.partition("=")[0].partition(".")[2]
     with pytest.raises(ModelError, match=f"{name}: .* at the source, .* at the target"):
         prediction.rank(other, model, None)
+
+
+def test_a_target_of_another_schema_is_refused(source: Experiment, target: Experiment) -> None:
+    path = target.layout.dynamics / "zarr.json"
+    text = path.read_text()
+    assert '"schema_version": 1' in text
+    path.write_text(text.replace('"schema_version": 1', '"schema_version": 0'))
+    model = prediction.find_model(str(source.layout.root), None, "maps")
+    with pytest.raises(ModelError, match="schema_version: 1 at the source, 0 at the target"):
+        prediction.rank(target, model, None)
+
+
+def test_a_source_that_is_gone_is_named(source: Experiment, tmp_path: Path) -> None:
+    other = change(source.layout.root, [f"evaluation.sources={tmp_path / 'gone'}"])
+    with pytest.raises(ConfigError, match=r"evaluation\.sources: .*gone is not an experiment"):
+        stage_status(other, STAGES["evaluate"])
 
 
 def test_a_loss_that_is_not_finite_names_epoch_batch_and_architectures(

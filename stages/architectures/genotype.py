@@ -6,7 +6,7 @@ A cell has four nodes, 0 (input) to 3 (output), and one operation on each edge f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -105,6 +105,12 @@ def canonical_form(genotype: Genotype) -> str:
         ]
         nodes.append("+".join(sorted(terms)))
     return nodes[OUTPUT_NODE]
+
+
+def with_twin(tested: Iterable[str], trained: Iterable[str]) -> int:
+    """Count the architecture strings of one set that have an isomorphic twin in another (R19)."""
+    forms = {canonical_form(Genotype.parse(text)) for text in trained}
+    return sum(canonical_form(Genotype.parse(text)) in forms for text in tested)
 
 
 def live_edges(genotype: Genotype) -> tuple[bool, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -33,7 +34,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     trials = range(source.config.splits.num_trials)
     stores = [open_derived(experiment.layout.scores(name, trial), "evaluate").load() for trial in trials]
     labels = _labels(stores)
-    heading = _heading(experiment, name, source)
+    heading = _heading(experiment, name, source, stores)
     short, text, tau, differences = [heading], [heading], [], []
     for size in stores[0]["size"].values.tolist():
         found = _agreements(experiment, stores, labels, size)
@@ -56,7 +57,10 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     durable.write(folder / "differences.csv", _csv(differences))
 
 
-def _heading(experiment: Experiment, name: str, source: Experiment) -> str:
+def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequence[xr.Dataset]) -> str:
+    counts = [json.loads(store.attrs["test_with_twin_in_train"]) for store in stores]
+    tested = sum(store.sizes["architecture"] for store in stores)
+    twins = [f"{sum(count[size] for count in counts)} of {tested} (train size {size})" for size in counts[0]]
     config, schedule = experiment.config, source.config.cae
     where = f"{source.config.data.name} to {config.data.name}, frozen" if name != "in-domain" else name
     return (
@@ -64,6 +68,7 @@ def _heading(experiment: Experiment, name: str, source: Experiment) -> str:
         f"{source.config.splits.test}; autoencoders {schedule.epochs} epochs, warm-up {schedule.warmup}, "
         f"StepLR({schedule.step_size}, {schedule.gamma}), patience {schedule.patience}; "
         f"predictor {source.config.bigru.epochs} epochs; mean ± deviation over trials\n"
+        f"Test architectures with an isomorphic twin among the training ones: {', '.join(twins)}\n"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.genotype import Genotype
+from stages.architectures.genotype import Genotype, with_twin
 from stages.architectures.layers import flops, layers, parameters
 from stages.baselines.cell_features import cell_feature_matrix
 from stages.baselines.cell_trees import CellTrees
@@ -80,6 +80,17 @@ def score(trial: Trial) -> dict[str, Any]:
         "step": steps[1:],
         "label": [split.labels[i] for i in split.test],
         "score": found,
+    }
+
+
+def count_twins(trial: Trial) -> dict[str, int]:
+    """Count, by train size, the test architectures with an isomorphic twin in the train set of the source (R19, R22)."""
+    split = splits.read(trial.source.layout.split(trial.source_trial))
+    tested = splits.read(trial.target.layout.split(trial.target_trial)).test
+    names = [trial.target.architectures[i] for i in tested]
+    return {
+        size: with_twin(names, [trial.source.architectures[i] for i in train])
+        for size, train in split.train.items()
     }
 
 

@@ -13,6 +13,7 @@ from stages.models import plan
 from stages.settings import ConfigError
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
 from storage_schema import create, markers, schema, write
+from storage_schema.errors import UserError
 
 IN_DOMAIN = "in-domain"
 
@@ -68,7 +69,7 @@ class EvaluateStage(Stage):
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Score one trial's test architectures by every method."""
-        from stages.evaluation.scores import Trial, score
+        from stages.evaluation.scores import Trial, count_twins, score
         from stages.training.determinism import choose_device, fingerprint, provenance
 
         start, (source, number) = time.perf_counter(), _task(experiment, index)
@@ -78,7 +79,7 @@ class EvaluateStage(Stage):
             source=source.experiment,
             source_trial=number,
         )
-        contents = score(trial)
+        contents, twins = score(trial), count_twins(trial)
         attributes = {
             "title": "scores of all methods on test architectures",
             "schema_version": schema.VERSION,
@@ -86,12 +87,18 @@ class EvaluateStage(Stage):
             "source": source.name,
             "source_experiment": source.experiment.identity,
             "trial": number,
+            "test_with_twin_in_train": json.dumps(twins),
             "settings": json.dumps(dict(self.settings(experiment, index))),
         }
         with execution.guard():
             create.replace(experiment.layout.scores(source.name, number), schema.SCORES, contents, attributes)
         where = provenance(fingerprint(choose_device(experiment.config.bigru.device)), [])
-        result = {"source": source.name, "trial": number, "seconds": round(time.perf_counter() - start, 2)}
+        result = {
+            "source": source.name,
+            "trial": number,
+            "test_with_twin_in_train": twins,
+            "seconds": round(time.perf_counter() - start, 2),
+        }
         return Outcome(digests=write.digests(self.files(experiment, index)), result=result, provenance=where)
 
     def finalise(self, experiment: Experiment) -> None:
@@ -123,11 +130,18 @@ def sources(experiment: Experiment) -> list[Source]:
     config = experiment.config.evaluation
     found = [Source(name=IN_DOMAIN, experiment=experiment)] if config.in_domain else []
     for path in config.source_paths:
-        other = Source(name=f"from-{path.name}", experiment=experiment.open_other(path))
+        other = Source(name=f"from-{path.name}", experiment=_open(experiment, path))
         if other.experiment.identity == experiment.identity or other.name in [each.name for each in found]:
             raise ConfigError(f"evaluation.sources: {path} is there twice or is the experiment itself")
         found.append(other)
     return found
+
+
+def _open(experiment: Experiment, path: Path) -> Experiment:
+    try:
+        return experiment.open_other(path)
+    except UserError as error:
+        raise ConfigError(f"evaluation.sources: {error}; or take it out of the list") from error
 
 
 def _task(experiment: Experiment, index: int) -> tuple[Source, int]:

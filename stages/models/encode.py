@@ -20,6 +20,7 @@ from stages.models.plan import ModelKey
 from stages.stage import Experiment
 from stages.training.determinism import choose_device, make_deterministic
 from storage_schema import markers, schema
+from storage_schema.read import open_dynamics
 
 BATCH = 64
 
@@ -99,9 +100,10 @@ def check_fits(cards: Mapping[str, Mapping[str, Any]], target: Experiment) -> No
     Raises:
         ModelError: They differ in schema, features, layer cap or dtype; all differences are named.
     """
+    store = open_dynamics(target.layout.dynamics)
     there = {
-        "schema_version": schema.VERSION,
-        "features": list(schema.FEATURES),
+        "schema_version": store.attrs["schema_version"],
+        "features": store["feature"].values.tolist(),
         "layer_cap": target.config.inputs.layer_cap,
         "dtype": target.config.cae.dtype,
     }

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from stages.architectures.genotype import Genotype, canonical_form
+from stages.architectures.genotype import Genotype, canonical_form, with_twin
 from stages.splits.config import ALL, SplitsConfig
 from stages.splits.errors import SplitError
 from stages.training.order import generator
@@ -130,9 +130,8 @@ def count_twins(split: Split, architectures: Sequence[str]) -> dict[str, int]:
         split: One trial's.
         architectures: Architecture strings of the whole plan.
     """
-    tested = [_form(architectures[i]) for i in split.test]
-    trained = {size: {_form(architectures[i]) for i in indices} for size, indices in split.train.items()}
-    return {size: sum(form in forms for form in tested) for size, forms in trained.items()}
+    tested = [architectures[i] for i in split.test]
+    return {size: with_twin(tested, [architectures[i] for i in train]) for size, train in split.train.items()}
 
 
 def histogram(labels: Mapping[int, float]) -> list[tuple[float, float, int]]:

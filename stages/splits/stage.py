@@ -139,6 +139,8 @@ def _labels(experiment: Experiment) -> dict[int, float]:
                 f"run --stage {stage} first, or go on without them with --allow-partial"
             )
     usable = markers.done_indices(layout.markers("collect")) & everyone
+    if not layout.labels.is_file():
+        raise SplitError(f"{layout.labels} is not there; run --stage labels first")
     with layout.labels.open(encoding="utf-8", newline="") as file:
         rows = {int(row["index"]): row["label"] for row in csv.DictReader(file)}
     usable &= set(rows)
