@@ -84,7 +84,7 @@ def score(trial: Trial) -> dict[str, Any]:
 
 
 def count_twins(trial: Trial) -> dict[str, int]:
-    """Count, by train size, the test architectures with an isomorphic twin in the train set of the source (R19, R22)."""
+    """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
     split = splits.read(trial.source.layout.split(trial.source_trial))
     tested = splits.read(trial.target.layout.split(trial.target_trial)).test
     names = [trial.target.architectures[i] for i in tested]
