@@ -15,7 +15,7 @@ import xarray as xr
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Comparison, Summary, TrialScores
 from stages.evaluation.plot import curves, plot_tau
-from stages.evaluation.tables import differences_table, histogram_table, tau_table
+from stages.evaluation.tables import MISSING, differences_table, histogram_table, tau_table
 from stages.stage import Experiment
 from stages.training.order import generator
 from storage_schema import durable
@@ -41,9 +41,10 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         summaries = metrics.summarise(found)
         comparisons = _comparisons(found)
         columns = _columns(stores[0])
-        short += [f"Train size {size}", tau_table(summaries, columns)]
+        section = [f"Train size {size}", tau_table(summaries, columns), *_undefined(stores, size)]
+        short += section
         text += [
-            *short[-2:],
+            *section,
             tau_table(summaries, columns, "spearman"),
             differences_table(comparisons, columns),
         ]
@@ -98,6 +99,19 @@ def _agreements(
     config = experiment.config.evaluation
     draws = generator(config.seed, "bootstrap", 0)
     return metrics.agreements(trials, metrics.resample_counts(len(labels), config.resamples, draws))
+
+
+def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
+    """Say which methods ordered nothing, as an empty cell does not tell why it is empty."""
+    lines = []
+    for name in stores[0]["predictor"].values:
+        scores = [store["score"].sel(predictor=name, size=size).values for store in stores]
+        trials = [str(trial) for trial, found in enumerate(scores) if (found == found[:1]).all(0).any()]
+        if trials:
+            lines.append(
+                f"{MISSING} {name}: one score for all architectures in trial {', '.join(trials)}: no order, no τ\n"
+            )
+    return lines
 
 
 def _comparisons(found: metrics.Agreements) -> list[Comparison]:
