@@ -23,6 +23,12 @@ class CaeConfig:
     patience: int = setting(25, "epochs without a better validation loss before stopping (paper: 25)", ge=1)
     batch_size: int = setting(32, "maps a batch; a last one of a single map joins the one before", ge=2)
     dtype: str = setting("float32", "float32, or the paper's float64", choices=("float32", "float64"))
+    matmul_precision: str = setting(
+        "highest",
+        "of products of float32: medium rounds their factors to bfloat16 where the device is faster with it, "
+        "high to TensorFloat-32",
+        choices=("highest", "high", "medium"),
+    )
     threads: int = setting(1, "CPU threads a model; sums depend on it", ge=1)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", identity=False)
     scratch_megabytes: int = setting(

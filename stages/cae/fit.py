@@ -49,7 +49,9 @@ class AutoencoderTraining(Resumable):
         seed: int,
     ) -> None:
         config = experiment.config.cae
-        super().__init__(experiment, index, execution, "cae", config.device, config.threads)
+        super().__init__(
+            experiment, index, execution, "cae", config.device, config.threads, config.matmul_precision
+        )
         keep_large_blocks()
         self._config, self._maps, self._seed = config, maps, seed
         self._train, self._validation = maps.pairs(train), maps.pairs(validation)

@@ -67,7 +67,8 @@ def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequ
     return (
         f"{experiment.layout.root.name}: {where}; {source.config.splits.num_trials} trials, splits "
         f"{source.config.splits.test}; autoencoders {schedule.epochs} epochs, warm-up {schedule.warmup}, "
-        f"StepLR({schedule.step_size}, {schedule.gamma}), patience {schedule.patience}; "
+        f"StepLR({schedule.step_size}, {schedule.gamma}), patience {schedule.patience}, "
+        f"products {schedule.matmul_precision}; "
         f"predictor {source.config.bigru.epochs} epochs; mean ± deviation over trials\n"
         f"Test architectures with an isomorphic twin among the training ones: {', '.join(twins)}\n"
     )

@@ -23,15 +23,23 @@ class Resumable:
         stage: Name of the stage, for the checkpoint's path.
         device: Setting that names the device.
         threads: CPU threads.
+        matmul_precision: Of products of float32.
     """
 
     discard_foreign = True
     """Whether a checkpoint of another identity is left alone; else it is refused."""
 
     def __init__(
-        self, experiment: Experiment, index: int, execution: Execution, stage: str, device: str, threads: int
+        self,
+        experiment: Experiment,
+        index: int,
+        execution: Execution,
+        stage: str,
+        device: str,
+        threads: int,
+        matmul_precision: str = "highest",
     ) -> None:
-        make_deterministic(threads)
+        make_deterministic(threads, matmul_precision)
         self._experiment, self._index, self._execution = experiment, index, execution
         self._device = choose_device(device)
         self._fingerprint = fingerprint(self._device)
