@@ -18,6 +18,8 @@ from storage_schema import schema
 
 SECTIONS: dict[str, Any] = get_type_hints(ExperimentConfig)
 Tree = dict[str, dict[str, Any]]
+SLURM = "slurm"
+"""Section of sbatch's options, which `slurm.resources` checks; it decides no result."""
 
 
 def preset_names() -> list[str]:
@@ -44,11 +46,19 @@ def read(path: Path) -> ExperimentConfig:
     Raises:
         ConfigError: It is not TOML, or holds an unknown key or a value that is not allowed.
     """
+    return resolve(read_tree(path))
+
+
+def read_tree(path: Path) -> Tree:
+    """Read sections as they stand.
+
+    Raises:
+        ConfigError: It is not TOML.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also of bytes that are not UTF-8, and numbers of thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}; correct it") from error
-    return resolve(tree)
 
 
 def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
@@ -58,8 +68,8 @@ def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
         ConfigError: An unknown section or key (the nearest one is named), or a value that is not allowed.
     """
     for section in tree:
-        if section not in SECTIONS:
-            raise ConfigError(f"unknown section [{section}]{_nearest(section, SECTIONS)}")
+        if section not in (*SECTIONS, SLURM):
+            raise ConfigError(f"unknown section [{section}]{_nearest(section, (*SECTIONS, SLURM))}")
         if not isinstance(tree[section], dict):
             raise ConfigError(f"{section} = {tree[section]!r} is not a section; write [{section}]")
     parts = {}
@@ -86,6 +96,9 @@ def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
             raise ConfigError(f"--set {text} has no '='; write --set section.key=value")
         if not text.isprintable():
             raise ConfigError(f"--set {text!r} holds characters that cannot be printed; take them out")
+        if section == SLURM and key:
+            changed.setdefault(SLURM, {})[key] = _parse(value.strip(), object)
+            continue
         if name.strip() not in all_keys():
             raise ConfigError(f"unknown key {name.strip()}{_nearest(name.strip(), all_keys())}")
         parsed = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
@@ -121,8 +134,8 @@ def to_tree(config: ExperimentConfig) -> Tree:
     return {section: dataclasses.asdict(getattr(config, section)) for section in SECTIONS}
 
 
-def to_toml(config: ExperimentConfig, heading: str) -> str:
-    """Write every setting, each with its comment, below a first line."""
+def to_toml(config: ExperimentConfig, heading: str, slurm: Mapping[str, Any]) -> str:
+    """Write every setting, each with its comment, below a first line; last, the options of sbatch."""
     lines = [
         heading,
         "# Everything here that is not marked 'path' decides results.",
@@ -136,6 +149,9 @@ def to_toml(config: ExperimentConfig, heading: str) -> str:
             mark = "" if field.metadata["identity"] else " (path or place: not part of the identity)"
             lines.append(f"# {field.metadata['help']}{mark}")
             lines.append(f"{field.name} = {_literal(getattr(part, field.name))}")
+    if slurm:
+        lines += ["", f"[{SLURM}]", "# Options of sbatch, not part of the identity."]
+        lines += [f"{name} = {_literal(value)}" for name, value in slurm.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,8 @@ from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
 EXIT_DONE = 0
 EXIT_FAILED = 1
 NOTE_SECONDS = 30.0
+PATIENCE_SECONDS = 3.0
+"""Between two looks at an index that another process has."""
 
 
 class InputError(UserError, RuntimeError):
@@ -39,6 +41,7 @@ class IndexTask:
     stage: str
     allow_device_change: bool = False
     announce_taken: bool = True
+    patient: bool = False
 
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
@@ -48,6 +51,7 @@ class IndexTask:
             index,
             allow_device_change=self.allow_device_change,
             announce_taken=self.announce_taken,
+            patient=self.patient,
         )
 
 
@@ -64,9 +68,35 @@ def execute(
     *,
     allow_device_change: bool = False,
     announce_taken: bool = True,
+    patient: bool = False,
     poll: Callable[[], None] = lambda: None,
 ) -> int:
-    """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed."""
+    """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed.
+
+    Where another process is at work on it, a patient call waits until the index is done, or the other one is gone:
+    a task of a cluster that stepped aside for a node that has just died would leave its index undone.
+    """
+    announce = ("waiting for it" if patient else "stepping aside") if announce_taken else ""
+    while True:
+        code = _attempt(experiment, stage, index, allow_device_change, announce, poll)
+        if code is not None:
+            return code
+        if not patient:
+            return EXIT_DONE
+        announce = ""
+        if _stopped_while_waiting(poll):
+            return EXIT_STOPPED
+
+
+def _attempt(
+    experiment: Experiment,
+    stage: Stage,
+    index: int,
+    allow_device_change: bool,
+    announce: str,
+    poll: Callable[[], None],
+) -> int | None:
+    """Return an exit code; None where another process has the index."""
     identities = Identities(experiment)
     try:
         if identities.done(stage, index):
@@ -77,9 +107,9 @@ def execute(
         _say(f"{stage.name} {index}: {error}")
         return EXIT_FAILED
     except LeaseTakenError as taken:
-        if announce_taken:
-            _say(f"{stage.name} {index}: {taken} is at work on it; stepping aside")
-        return EXIT_DONE
+        if announce:
+            _say(f"{stage.name} {index}: {taken} is at work on it; {announce}")
+        return None
     try:
         identities = Identities(experiment)  # somebody may have done it before the lease was ours
         if not identities.done(stage, index):
@@ -101,6 +131,15 @@ def execute(
         _fail(experiment, stage, index, lease, error)
         _release(lease, finished=False)
         return EXIT_FAILED
+
+
+def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
+    with StopFlag() as flag:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until and not flag():
+            time.sleep(0.2)
+            poll()
+        return flag()
 
 
 def _check_inputs(identities: Identities, stage: Stage, index: int) -> None:

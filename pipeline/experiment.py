@@ -52,7 +52,8 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
         ExperimentError: The directory is in use.
         UserError: A setting, the data set or the label table is not right.
     """
-    resolved = config.resolve(config.with_settings(config.preset(preset), settings))
+    tree = config.with_settings(config.preset(preset), settings)
+    resolved = config.resolve(tree)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ExperimentError(f"{root} exists and is not empty; choose another directory")
     data_digest = content_digest(resolved.data)
@@ -61,7 +62,9 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
     plan, layout = _plan_csv(names, labels), Layout(root)
     record = identity_record(resolved, plan, data_digest)
     files = {
-        layout.config.name: config.to_toml(resolved, f"# Made from preset {preset}.").encode(),
+        layout.config.name: config.to_toml(
+            resolved, f"# Made from preset {preset}.", tree.get(config.SLURM, {})
+        ).encode(),
         layout.plan.name: plan,
         layout.identity.name: (json.dumps(record, indent=1) + "\n").encode(),
     }
@@ -100,13 +103,15 @@ def change(root: Path, settings: Sequence[str], *, write: bool = True) -> Experi
         ExperimentError: A setting decides what is collected.
     """
     before, path = load(root), Layout(root).config
-    resolved = config.resolve(config.with_settings(config.to_tree(before.config), settings))
+    slurm = config.read_tree(path).get(config.SLURM, {})
+    tree = config.with_settings({**config.to_tree(before.config), config.SLURM: slurm}, settings)
+    resolved = config.resolve(tree)
     check_settings(
         _read_identity(before.layout.identity), config.scientific(resolved), f"{root}, as --set asks"
     )
-    if write and resolved != before.config:
+    if write and (resolved != before.config or tree[config.SLURM] != slurm):
         first = path.read_text(encoding="utf-8").partition("\n")[0]
-        durable.write(path, config.to_toml(resolved, first).encode())
+        durable.write(path, config.to_toml(resolved, first, tree[config.SLURM]).encode())
     return replace(before, config=resolved)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.identity import Identities
+from slurm.controller import QueuedTask
 from stages.stage import Experiment, Stage
 from storage_schema import lease, markers
 from storage_schema.layout import Layout
 
-STATES = ("done", "running", "partial", "failed", "stale", "missing")
+STATES = ("done", "running", "queued", "partial", "failed", "stale", "missing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class StageStatus:
 
     Attributes:
         indices: By state, ascending. `partial` has a checkpoint and nobody at work on it; `stale` was done
-            with other settings or inputs, or its marker cannot be read.
+            with other settings or inputs, or its marker cannot be read; `queued` waits in a cluster's queue.
         failures: Index to the one line that says why it failed last.
     """
 
@@ -61,6 +63,23 @@ def stage_status(experiment: Experiment, stage: Stage) -> StageStatus:
             state = "stale" if index in marked else "missing"
         indices[state].append(index)
     return StageStatus(stage=name, indices=indices, failures=failures)
+
+
+def with_queue(status: StageStatus, tasks: Mapping[int, QueuedTask]) -> StageStatus:
+    """Return a status in which what is in a cluster's queue is running or queued, whatever the data says of it."""
+    indices: dict[str, list[int]] = {state: [] for state in STATES}
+    for state, found in status.indices.items():
+        for index in found:
+            task = tasks.get(index)
+            if state == "done" or task is None or task.hopeless:
+                indices[state].append(index)
+            else:
+                indices["queued" if task.state == "PENDING" else "running"].append(index)
+    return StageStatus(
+        stage=status.stage,
+        indices={state: sorted(found) for state, found in indices.items()},
+        failures=status.failures,
+    )
 
 
 def _listed(layout: Layout, folder: str, stage: str) -> set[int]:

@@ -90,3 +90,8 @@ class Layout:
     def failure(self, stage: str, index: int) -> Path:
         """The last error of one index of a stage; gone once it is done."""
         return self.root / "failures" / stage / f"{index:05d}.json"
+
+    @property
+    def submissions(self) -> Path:
+        """The folder of what was submitted to a cluster: ledger, scripts, logs and the code that runs."""
+        return self.root / "slurm"

@@ -98,7 +98,7 @@ def test_a_preset_says_what_the_table_says(name: str) -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_setting_is_written_with_its_comment_and_read_back(name: str, tmp_path: Path) -> None:
     resolved = config.resolve(config.preset(name))
-    text = config.to_toml(resolved, f"# Made from preset {name}.")
+    text = config.to_toml(resolved, f"# Made from preset {name}.", {})
     lines = text.splitlines()
     assert name in lines[0]
     for section, kind in config.SECTIONS.items():
@@ -115,7 +115,7 @@ def test_every_setting_is_written_with_its_comment_and_read_back(name: str, tmp_
 @pytest.mark.parametrize("text", ['a "quoted" one', "back\\slash", "ünïcode", "[x] # y = z", ""])
 def test_any_string_is_read_back(text: str, tmp_path: Path) -> None:
     resolved = config.resolve({"data": {"root": text}})
-    (tmp_path / "e.toml").write_text(config.to_toml(resolved, "# heading"), encoding="utf-8")
+    (tmp_path / "e.toml").write_text(config.to_toml(resolved, "# heading", {}), encoding="utf-8")
     assert config.read(tmp_path / "e.toml") == resolved
 
 

@@ -1,0 +1,38 @@
+"""What stands between two stages on a cluster: gather the one that ended, create what the next one's indices share."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.execute import EXIT_DONE, EXIT_FAILED
+from pipeline.experiment import load
+from pipeline.registry import STAGES
+from storage_schema.errors import UserError
+
+
+@dataclass(frozen=True)
+class LinkTask:
+    """The picklable step after one stage and before another; its only index is 0."""
+
+    root: str
+    done: str
+    following: str | None
+
+    def __call__(self, index: int) -> int:  # noqa: ARG002
+        """Gather and create; see `slurm.task.Task`."""
+        experiment = load(Path(self.root))
+        try:
+            STAGES[self.done].finalise(experiment)
+            if self.following is not None:
+                STAGES[self.following].prepare(experiment)
+        except UserError as error:
+            print(f"after {self.done}: {error}", file=sys.stderr, flush=True)
+            return EXIT_FAILED
+        return EXIT_DONE
+
+
+def link_name(done: str, following: str | None) -> str:
+    """Return the name, in the ledger and the queue, of the step between two stages."""
+    return f"{done}-then-{following or 'end'}"

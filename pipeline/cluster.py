@@ -1,0 +1,284 @@
+"""Stages as jobs of a cluster: what is missing and not queued yet is submitted, in an order that Slurm keeps."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pipeline import config
+from pipeline.array_spec import format_array
+from pipeline.chain import LinkTask, link_name
+from pipeline.execute import IndexTask
+from pipeline.queue_view import Place, QueueView
+from pipeline.run import missing_indices, summary
+from pipeline.status import stage_status, with_queue
+from slurm import controller
+from slurm.errors import SlurmError
+from slurm.ledger import Submission
+from slurm.resources import Resources, parse_options, profile
+from slurm.submit import Job, Submitter, abandoned, cut
+from stages.stage import Experiment, Stage
+from storage_schema.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """How to submit.
+
+    Attributes:
+        profile: Name of a built-in one; None: what the settings say, else `cpu`.
+        sbatch: `name=value` each, before everything else.
+        pack: Indices a task; None: one, or as many as the cluster's limits demand.
+        max_parallel: Tasks that run at a time.
+        max_failures: Failed tasks after which an array is given up.
+    """
+
+    profile: str | None = None
+    sbatch: tuple[str, ...] = ()
+    pack: int | None = None
+    max_parallel: int | None = None
+    max_failures: int | None = None
+    allow_device_change: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What a command has done.
+
+    Attributes:
+        new: Submitted now.
+        already: By stage, the indices that were queued before.
+        inline: Stages that had nothing left but gathering, which was done at once.
+    """
+
+    new: list[Submission]
+    already: dict[str, list[int]]
+    inline: list[str]
+
+
+def resolve_resources(experiment: Experiment, options: ClusterOptions) -> Resources:
+    """Put the resources together: profile, user's settings, experiment's, then the command line's.
+
+    Raises:
+        SlurmError: An unknown profile or option.
+    """
+    user, own = _user_settings(), _experiment_settings(experiment)
+    name = options.profile or own.pop("profile", None) or user.pop("profile", None) or "cpu"
+    found = profile(str(name))
+    for settings, origin in ((user, str(user_file())), (own, f"[slurm] of {experiment.layout.config}")):
+        settings.pop("profile", None)
+        found = found.with_options(settings, origin)
+    return found.with_options(parse_options(list(options.sbatch), "--sbatch"), "--sbatch")
+
+
+def user_file() -> Path:
+    """Return the file of the user's own settings."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "nap2-pipeline" / "slurm.toml"
+
+
+def submit(
+    experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None, options: ClusterOptions
+) -> Submitted:
+    """Submit what is missing of the stages, each after the one before, and return at once.
+
+    A stage whose jobs have failed leaves the later ones pending; this then takes the pending ones back and submits
+    what is left anew.
+
+    Raises:
+        SlurmError: No controller, or it refuses.
+    """
+    controller.require()
+    _check_folder(experiment)
+    chain = Chain(experiment, options)
+    with chain.submitter.ledger.locked():
+        controller.cancel(abandoned(chain.submitter.ledger))
+        chain.view = QueueView(experiment)
+        for stage, following in zip(stages, [*stages[1:], None], strict=True):
+            chain.add(stage, following, wanted)
+    return Submitted(new=chain.new, already=chain.already, inline=chain.inline)
+
+
+class Chain:
+    """Stages submitted one after another.
+
+    Attributes:
+        view: The queue as it was before.
+        after: Jobs that the next stage waits for.
+        changed: Whether anything was submitted, so that later stages wait for the wrong jobs.
+    """
+
+    def __init__(self, experiment: Experiment, options: ClusterOptions) -> None:
+        self._experiment, self._options = experiment, options
+        self._root = str(experiment.layout.root.resolve())
+        self.submitter = Submitter(
+            experiment.layout.submissions.resolve(),
+            resolve_resources(experiment, options),
+            _label(experiment),
+            max_parallel=options.max_parallel,
+            max_failures=options.max_failures,
+        )
+        self._limits = controller.limits()
+        self.view: QueueView
+        self.after: list[str] = []
+        self.changed = False
+        self.new: list[Submission] = []
+        self.already: dict[str, list[int]] = {}
+        self.inline: list[str] = []
+
+    def add(self, stage: Stage, following: Stage | None, wanted: Sequence[int] | None) -> None:
+        """Submit what a stage needs, and the step after it."""
+        self._withdraw(stage.name, hopeless=not self.changed)
+        if self.after and self.changed:
+            indices: list[int] = list(range(stage.num_tasks(self._experiment)))
+        else:
+            if not self.after:
+                stage.prepare(self._experiment)
+            indices = missing_indices(self._experiment, stage, wanted)
+        queued = self.view.queued(stage.name)
+        todo = [index for index in indices if index not in queued]
+        if len(todo) < len(indices):
+            self.already[stage.name] = sorted(set(indices) & set(queued))
+        jobs = [self._submit_array(stage, tasks) for tasks in cut(todo, self._limits, self._options.pack)]
+        jobs += sorted({task.job for task in queued.values()})
+        if jobs:
+            self._link(stage.name, following.name if following else None, jobs)
+        elif not self.after:
+            stage.finalise(self._experiment)
+            self.inline.append(stage.name)
+
+    def _submit_array(self, stage: Stage, tasks: list[list[int]]) -> str:
+        task = IndexTask(self._root, stage.name, self._options.allow_device_change, patient=True)
+        return self._submit(Job(task=task, stage=stage.name, indices=tasks, after=tuple(self.after)))
+
+    def _link(self, done: str, following: str | None, jobs: list[str]) -> None:
+        """Submit the step after a stage; one that is queued already, and waits for all these jobs, stays."""
+        name = link_name(done, following)
+        for each in self.view.submissions:
+            task = self.view.tasks.get((each.job, 0))
+            if each.stage == name and task is not None and not task.hopeless and set(jobs) <= set(each.after):
+                self.after = [each.job]
+                return
+        self._withdraw(name)
+        work = LinkTask(self._root, done, following)
+        job = Job(task=work, stage=name, indices=[[0]], after=tuple(jobs), afterany=following is None)
+        self.after = [self._submit(job)]
+
+    def _submit(self, job: Job) -> str:
+        submission = self.submitter.submit(job)
+        self.new.append(submission)
+        self.changed = True
+        return submission.job
+
+    def _withdraw(self, stage: str, *, hopeless: bool = False) -> None:
+        """Take back what has not begun of a stage's jobs, or only what waits for something that will not happen."""
+        ours = {each.job for each in self.view.submissions if each.stage == stage}
+        taken = [
+            key
+            for key, task in self.view.tasks.items()
+            if key[0] in ours and task.state == "PENDING" and (task.hopeless or not hopeless)
+        ]
+        controller.cancel(sorted({job for job, _ in taken}), pending_only=True)
+        for key in taken:
+            del self.view.tasks[key]
+
+
+def dry_run(
+    experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None, options: ClusterOptions
+) -> dict[str, Any]:
+    """Return what `submit` would hand in for the first stage with something to do: script, tasks, packing."""
+    chain = Chain(experiment, options)
+    chain.view = QueueView(experiment)
+    for stage in stages:
+        indices = missing_indices(experiment, stage, wanted)
+        queued = set(chain.view.queued(stage.name))
+        todo = [index for index in indices if index not in queued]
+        if not todo:
+            continue
+        arrays = cut(todo, chain._limits, options.pack)
+        task = IndexTask(chain._root, stage.name, options.allow_device_change, patient=True)
+        return {
+            "stage": stage.name,
+            "arrays": len(arrays),
+            "tasks": sum(map(len, arrays)),
+            "indices_a_task": max(len(group) for tasks in arrays for group in tasks),
+            "already_queued": format_array(set(indices) & queued),
+            "script": chain.submitter.script(Job(task=task, stage=stage.name, indices=arrays[0])),
+        }
+    return {"tasks": 0}
+
+
+def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None) -> dict[str, str]:
+    """Cancel tasks in the queue; returns their indices by stage.
+
+    Raises:
+        SlurmError: No controller.
+    """
+    controller.require()
+    view, names = QueueView(experiment), [stage.name for stage in stages]
+    told: dict[str, str] = {}
+    targets = []
+    for each in view.submissions:
+        mine = each.stage in names or (wanted is None and each.stage.partition("-then-")[0] in names)
+        for number, group in enumerate(each.indices):
+            if mine and (each.job, number) in view.tasks and (wanted is None or set(group) & set(wanted)):
+                targets.append(Place(each, number).target)
+    for stage in stages:
+        indices = [i for i in view.queued(stage.name) if wanted is None or i in set(wanted)]
+        if indices:
+            told[stage.name] = format_array(indices)
+    controller.cancel(targets)
+    return told
+
+
+def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 2.0) -> int:
+    """Wait until nothing of the stages is queued; returns 0 if all of them are done, else 1."""
+    console = Console(stderr=True, highlight=False)
+    told = ""
+    while True:
+        view = QueueView(experiment)
+        found = [with_queue(stage_status(experiment, each), view.queued(each.name)) for each in stages]
+        text = "; ".join(summary(status) for status in found)
+        if text != told:
+            console.print(text, markup=False)
+            told = text
+        alive = [task for task in view.tasks.values() if not task.hopeless]
+        if not alive and not view.silent:
+            return 0 if all(len(status.indices["done"]) == status.total for status in found) else 1
+        time.sleep(seconds)
+
+
+def _label(experiment: Experiment) -> str:
+    """A name that a shell, a path and squeue take as it stands."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "-", experiment.layout.root.resolve().name)[:40].lstrip("-.")
+    return name or "experiment"
+
+
+def _check_folder(experiment: Experiment) -> None:
+    folder = experiment.layout.submissions
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written; change its permissions or move the experiment")
+
+
+def _experiment_settings(experiment: Experiment) -> dict[str, Any]:
+    path = experiment.layout.config
+    return dict(config.read_tree(path).get(config.SLURM, {})) if path.is_file() else {}
+
+
+def _user_settings() -> dict[str, Any]:
+    path = user_file()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        raise SlurmError(f"{path} is not valid TOML: {error}; correct it or move it away") from error

@@ -1,0 +1,70 @@
+"""Options that several commands have, and what follows from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from storage_schema.errors import UserError
+
+if TYPE_CHECKING:
+    from stages.stage import Experiment, Stage
+
+ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
+PresetOption = Annotated[
+    str, typer.Option("--preset", help="smoke, demo, cifar10, cifar100, cifar10-small, cifar100-small.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        help="inline (this process), local (worker processes), slurm, or auto: slurm where a controller answers."
+    ),
+]
+ProfileOption = Annotated[
+    str | None, typer.Option(help="Resources on Slurm: cpu or gtx1080ti; [slurm] settings come after it.")
+]
+SbatchOption = Annotated[
+    list[str] | None, typer.Option("--sbatch", help="An option of sbatch, name=value; repeatable.")
+]
+MaxFailuresOption = Annotated[
+    int | None, typer.Option(min=1, help="Give a Slurm array up after so many failed tasks.")
+]
+StageOption = Annotated[
+    str,
+    typer.Option(
+        "--stage", help="collect, labels, split, cae, embed, bigru, evaluate, or all in this order."
+    ),
+]
+
+
+def wanted_indices(
+    opened: Experiment, stages: list[Stage], array: str | None
+) -> tuple[list[int] | None, int | None]:
+    """Return the indices asked for, None for all, and how many may run at a time."""
+    from pipeline.array_spec import parse_array
+
+    if array is None:
+        return None, None
+    if len(stages) > 1:
+        raise UserError(f"--array {array} needs one --stage: an index is something else in each of them")
+    spec = parse_array(array).within(stages[0].num_tasks(opened))
+    return list(spec.indices), spec.throttle
+
+
+def open_or_make(root: Path, preset: str | None, settings: list[str], dry_run: bool) -> Experiment:
+    """Open an experiment, with settings changed, or make it from a preset; a dry run writes nothing."""
+    from pipeline import experiment
+
+    if preset is not None and not (root / "experiment.toml").exists():
+        if dry_run:
+            return experiment.draft(root, preset, settings)[0]
+        return experiment.initialize(root, preset, settings)
+    if preset is not None:
+        experiment.check_preset(root, preset, settings)
+    return experiment.load(root) if not settings else experiment.change(root, settings, write=not dry_run)

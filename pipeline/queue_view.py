@@ -1,0 +1,99 @@
+"""The queue's side of an experiment: which index is in which task, where, and how a task ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from slurm import controller
+from slurm.controller import Account, QueuedTask
+from slurm.errors import SlurmError
+from slurm.ledger import Ledger, Submission
+from stages.stage import Experiment
+
+LOG_BYTES = 64_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """One index in a submission."""
+
+    submission: Submission
+    task: int
+
+    @property
+    def target(self) -> str:
+        """What Slurm calls the task."""
+        many = len(self.submission.indices) > 1
+        return f"{self.submission.job}_{self.task}" if many else self.submission.job
+
+    def log(self, folder: Path) -> Path:
+        """Return its log; a task that was started again goes on in the same file."""
+        return folder / self.submission.name / f"{self.target}_0_log.out"
+
+
+class QueueView:
+    """The submissions of an experiment and, by one call of squeue, what is left of them in the queue.
+
+    Attributes:
+        silent: Why the queue is not known; empty when it is.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.folder = experiment.layout.submissions
+        self.submissions = [each for each in Ledger(self.folder).submissions() if each.job]
+        self.silent = ""
+        self.tasks: dict[tuple[str, int], QueuedTask] = {}
+        if self.submissions:
+            try:
+                found = controller.queue(each.job for each in self.submissions)
+                self.tasks = {(task.job, task.task): task for task in found}
+            except SlurmError as error:
+                self.silent = str(error)
+
+    def queued(self, stage: str) -> dict[int, QueuedTask]:
+        """Return the task in the queue of each index that has one, of a stage."""
+        return {
+            index: task
+            for each in self.submissions
+            if each.stage == stage
+            for number, group in enumerate(each.indices)
+            if (task := self.tasks.get((each.job, number))) is not None
+            for index in group
+        }
+
+    def last_places(self, stage: str) -> dict[int, Place]:
+        """Return where each index of a stage was submitted last."""
+        return {
+            index: Place(each, number)
+            for each in self.submissions
+            if each.stage == stage
+            for number, group in enumerate(each.indices)
+            for index in group
+        }
+
+    @cached_property
+    def accounts(self) -> dict[tuple[str, int], Account]:
+        """What accounting knows, by one call of sacct; empty without accounting."""
+        jobs = [each.job for each in self.submissions]
+        return {(found.job, found.task): found for found in controller.accounting(jobs)}
+
+    def account(self, place: Place) -> Account | None:
+        """Return how the last run of a task ended, if accounting knows."""
+        return self.accounts.get((place.submission.job, place.task))
+
+    def log_tail(self, place: Place, lines: int = 1) -> list[str]:
+        """Return the last lines of a task's log that say something."""
+        try:
+            with place.log(self.folder).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        said = [line.rstrip() for line in text.splitlines() if line.strip() and not _noise(line)]
+        return said[-lines:] if lines else said
+
+
+def _noise(line: str) -> bool:
+    return line.startswith(("submitit ", "srun: ", "slurmstepd: "))

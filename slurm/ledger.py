@@ -1,0 +1,92 @@
+"""What was submitted: one small file a submission, written before and after, so that nothing queued is unknown."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from slurm.errors import SlurmError
+
+_FILE: Final = "submission.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One job or array.
+
+    Attributes:
+        name: Of its folder, and of the job in the queue.
+        stage: What the indices are indices of; several in a job that stands between two stages.
+        indices: Those of each task, by its number.
+        after: Jobs that it waits for.
+        resources: Options of sbatch.
+        code: Digest of the code.
+        submitted: When, seconds since 1970.
+        job: Slurm's id; empty while it is being submitted.
+    """
+
+    name: str
+    stage: str
+    indices: list[list[int]]
+    after: list[str]
+    resources: dict[str, Any]
+    code: str
+    submitted: float
+    job: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one.
+
+        Raises:
+            SlurmError: The file is damaged.
+        """
+        try:
+            return cls(**json.loads(path.read_bytes()))
+        except (ValueError, TypeError) as error:
+            raise SlurmError(f"{path} is damaged ({error}); move its folder away") from error
+
+    def task_of(self, index: int) -> int | None:
+        """Return the number of the task that has an index."""
+        return next((number for number, group in enumerate(self.indices) if index in group), None)
+
+
+class Ledger:
+    """The submissions of one experiment.
+
+    Args:
+        folder: Where their folders are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def submissions(self) -> list[Submission]:
+        """Return all, oldest first."""
+        found = [Submission.read(path) for path in self.folder.glob(f"*/{_FILE}")]
+        return sorted(found, key=lambda each: (each.submitted, each.name))
+
+    def write(self, submission: Submission) -> None:
+        """Write one, whole or not at all."""
+        path = self.folder / submission.name / _FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.partial")
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(asdict(submission), file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one command at a time look at the queue and submit."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("a") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,189 @@
+"""Submission: indices cut into tasks and arrays that the cluster accepts, each submitted through submitit."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import submitit
+from submitit.core.utils import FailedJobError
+
+from slurm import controller, snapshot
+from slurm.array_task import ArrayTask
+from slurm.controller import Limits
+from slurm.errors import SlurmError
+from slurm.ledger import Ledger, Submission
+from slurm.resources import Resources
+from slurm.task import Task
+
+KEPT_CODE: Final = "code"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One job or array to submit.
+
+    Attributes:
+        stage: For the ledger and for the job's name.
+        indices: Those of each task.
+        after: Jobs that have to end well before.
+        afterany: They only have to end.
+    """
+
+    task: Task
+    stage: str
+    indices: Sequence[Sequence[int]]
+    after: Sequence[str] = ()
+    afterany: bool = False
+
+
+def cut(indices: Sequence[int], limits: Limits, pack: int | None) -> list[list[list[int]]]:
+    """Cut indices into arrays of tasks.
+
+    Args:
+        indices: Which.
+        limits: What the controller accepts.
+        pack: Indices a task; None: one, or as many as the limit of queued tasks demands.
+
+    Returns:
+        Arrays, each a list of tasks, each a list of indices.
+    """
+    if pack is None:
+        pack = math.ceil(len(indices) / limits.jobs) if limits.jobs else 1
+    pack = max(1, pack)
+    tasks = [list(indices[start : start + pack]) for start in range(0, len(indices), pack)]
+    return [tasks[start : start + limits.array] for start in range(0, len(tasks), limits.array)]
+
+
+class Submitter:
+    """Submits jobs of one experiment.
+
+    Args:
+        folder: Where submissions are kept; shared with the nodes.
+        resources: Of every job.
+        label: First part of the jobs' names.
+        max_parallel: Tasks of an array that run at a time; None: no limit.
+        max_failures: See `ArrayTask`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        resources: Resources,
+        label: str,
+        *,
+        max_parallel: int | None = None,
+        max_failures: int | None = None,
+    ) -> None:
+        self.ledger = Ledger(folder)
+        self._resources, self._label = resources, label
+        self._max_parallel, self._max_failures = max_parallel, max_failures
+
+    def submit(self, job: Job) -> Submission:
+        """Submit one job.
+
+        Raises:
+            SlurmError: Slurm refuses it; its words are quoted.
+        """
+        name = f"{self._label}-{job.stage}-{uuid.uuid4().hex[:8]}"
+        code = snapshot.take(self.ledger.folder / KEPT_CODE)
+        submission = Submission(
+            name=name,
+            stage=job.stage,
+            indices=[list(group) for group in job.indices],
+            after=list(job.after),
+            resources=dict(self._resources.options),
+            code=code.name,
+            submitted=time.time(),
+        )
+        self.ledger.write(submission)
+        folder = self.ledger.folder / name
+        try:
+            submission = replace(submission, job=self._sbatch(job, folder, code))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.ledger.write(submission)
+        return submission
+
+    def script(self, job: Job) -> str:
+        """Return the sbatch script that `submit` would hand in."""
+        executor = _executor(self.ledger.folder / "dry-run", self._resources.python)
+        self._configure(executor, job, self.ledger.folder / KEPT_CODE / "DIGEST")
+        if len(job.indices) > 1:
+            executor.parameters["map_count"] = len(job.indices)
+        text: str = executor._make_submission_file_text(executor._submitit_command_str, "dry-run")
+        return text
+
+    def _sbatch(self, job: Job, folder: Path, code: Path) -> str:
+        executor = _executor(folder, self._resources.python)
+        self._configure(executor, job, code)
+        tasks = [
+            ArrayTask(
+                task=job.task,
+                indices=tuple(group),
+                folder=str(folder),
+                code=code.name,
+                max_failures=self._max_failures,
+            )
+            for group in job.indices
+        ]
+        try:
+            with executor.batch():
+                jobs = [executor.submit(task) for task in tasks]
+        except (FailedJobError, subprocess.CalledProcessError, OSError) as error:
+            raise SlurmError(self._refusal(str(error))) from error
+        return str(jobs[0].job_id).partition("_")[0]
+
+    def _configure(self, executor: Any, job: Job, code: Path) -> None:
+        options: dict[str, Any] = dict(self._resources.options)
+        options["requeue"] = True
+        if job.after:
+            options["dependency"] = ":".join(("afterany" if job.afterany else "afterok", *job.after))
+        parallel = self._max_parallel or len(job.indices)
+        executor.update_parameters(
+            job_name=executor.folder.name,
+            array_parallelism=parallel,
+            stderr_to_stdout=True,
+            wckey=None,
+            setup=snapshot.setup(code),
+            time=max(1, math.ceil(self._resources.minutes or 60)),
+            additional_parameters=options,
+        )
+
+    def _refusal(self, text: str) -> str:
+        """Quote Slurm, and name the option that the words are about and where it was said."""
+        words = [line.partition("error: ")[2] for line in text.splitlines() if "error: " in line]
+        said = "; ".join(words) or " ".join(text.split())
+        for name, value in self._resources.options.items():
+            stem = name.partition("-")[0]
+            if re.search(rf"\b({re.escape(stem)}|{re.escape(str(value))})\b", said, re.IGNORECASE):
+                origin = self._resources.origin.get(name, "the resources")
+                return f"Slurm refuses: {said} ({name} = {value}, from {origin})"
+        asked = ", ".join(f"{name} = {value}" for name, value in self._resources.options.items())
+        return f"Slurm refuses: {said} (asked for: {asked})"
+
+
+def abandoned(ledger: Ledger) -> list[str]:
+    """Return jobs of submissions that were cut off before their id was known, by their names."""
+    return [
+        job
+        for submission in ledger.submissions()
+        if not submission.job
+        for job in controller.job_named(submission.name)
+    ]
+
+
+def _executor(folder: Path, python: str) -> Any:
+    try:
+        return submitit.SlurmExecutor(folder, python=python or None)
+    except RuntimeError as error:
+        raise SlurmError("srun is not on the PATH: this is no Slurm cluster; use --cluster local") from error
