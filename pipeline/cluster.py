@@ -239,7 +239,7 @@ def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
     return told
 
 
-def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 2.0) -> int:
+def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 5.0) -> int:
     """Wait until nothing of the stages is queued; returns 0 if all of them are done, else 1."""
     console = Console(stderr=True, highlight=False)
     told = ""

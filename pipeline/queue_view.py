@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from slurm import controller
-from slurm.controller import Account, QueuedTask
+from slurm.controller import NEVER, Account, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
 from stages.stage import Experiment
@@ -49,8 +49,19 @@ class QueueView:
             try:
                 found = controller.queue(each.job for each in self.submissions)
                 self.tasks = {(task.job, task.task): task for task in found}
+                self._mark_stuck()
             except SlurmError as error:
                 self.silent = str(error)
+
+    def _mark_stuck(self) -> None:
+        """Say of every job behind one that waits in vain that it does so too; Slurm says it of the first alone."""
+        hopeless = {job for (job, _), task in self.tasks.items() if task.hopeless}
+        for each in self.submissions:  # oldest first: a job is submitted after those that it waits for
+            if hopeless & set(each.after):
+                hopeless.add(each.job)
+        for key, task in self.tasks.items():
+            if key[0] in hopeless and task.state == "PENDING":
+                self.tasks[key] = replace(task, reason=NEVER)
 
     def queued(self, stage: str) -> dict[int, QueuedTask]:
         """Return the task in the queue of each index that has one, of a stage."""

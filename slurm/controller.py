@@ -16,6 +16,8 @@ from slurm.errors import SlurmError
 SECONDS: Final = 60
 """No command may take longer; a controller that is down is noticed by Slurm after its MessageTimeout."""
 
+NEVER: Final = "DependencyNeverSatisfied"
+_HOPELESS: Final = (NEVER, "JobHeldUser", "JobHeldAdmin", "launch failed requeued held")
 _QUEUE_FIELDS: Final = (
     "ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "StartTime", "TimeUsed", "RestartCnt",
 )  # fmt: skip
@@ -63,12 +65,7 @@ class QueuedTask:
     @property
     def hopeless(self) -> bool:
         """Whether it waits for something that will not happen."""
-        return self.reason in (
-            "DependencyNeverSatisfied",
-            "JobHeldUser",
-            "JobHeldAdmin",
-            "launch failed requeued held",
-        )
+        return self.reason in _HOPELESS
 
 
 @dataclass(frozen=True, kw_only=True)

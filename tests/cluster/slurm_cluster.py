@@ -71,6 +71,7 @@ AccountingStorageHost=localhost
 AccountingStoragePort=16819
 JobAcctGatherType=jobacct_gather/{gather}
 JobAcctGatherFrequency=5
+JobAcctGatherParams=OverMemoryKill
 GresTypes=gpu
 NodeName=node[1-2] Port=[17001-17002] Gres=gpu:gtx1080:2 Feature=gtx1080,pascal NodeHostname={host} \
 NodeAddr=127.0.0.1 CPUs=4 Boards=1 SocketsPerBoard=1 CoresPerSocket=4 ThreadsPerCore=1 RealMemory=4000

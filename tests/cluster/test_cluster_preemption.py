@@ -1,0 +1,103 @@
+"""Whatever stops a task on a real cluster, it goes on where it was, to the same bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import slurm_cluster
+from client import LONG, SLICED, Cluster
+
+from stages.stage import Experiment
+from storage_schema.write import file_digests
+
+pytestmark = pytest.mark.cluster
+Undisturbed = Callable[..., dict[str, str]]
+
+
+def begin(cluster: Cluster, *words: str, settings: tuple[str, ...] = LONG) -> tuple[Experiment, str]:
+    """Submit index 0 of a long experiment, and wait until it is at work and has saved."""
+    experiment = cluster.make(*settings)
+    job = cluster.submit(experiment, "--array", "0", *words)
+    cluster.wait_for(lambda: cluster.step(experiment, 0) > 0, 90, "the first checkpoint")
+    return experiment, job
+
+
+def end(
+    cluster: Cluster, experiment: Experiment, undisturbed: Undisturbed, settings: tuple[str, ...] = LONG
+) -> str:
+    """Wait for the end, compare the bytes; returns the log."""
+    cluster.wait_for(lambda: 0 in cluster.done(experiment), 400, "the marker")
+    assert file_digests(experiment.layout.dynamics, 0) == undisturbed(0, *settings)
+    return cluster.log(experiment, 0)
+
+
+def test_a_requeued_task_goes_on(cluster: Cluster, undisturbed: Undisturbed) -> None:
+    experiment, job = begin(cluster)
+    cluster.slurm("scontrol", "requeue", job)
+    log = end(cluster, experiment, undisturbed)
+    assert "stopped by SIGTERM: Slurm has decided already" in log
+    assert "restarts 1" in log
+    assert "restarts 2" not in log
+
+
+@pytest.mark.parametrize("user_signal", [True, False], ids=["user-signal", "no-user-signal"])
+@pytest.mark.parametrize(
+    "partition", ["main", "nograce", "cancel"], ids=["grace-5", "grace-0", "cancel-mode"]
+)
+def test_a_preempted_task_goes_on(
+    partition: str, user_signal: bool, cluster: Cluster, undisturbed: Undisturbed
+) -> None:
+    slurm_cluster.start(user_signal=user_signal)
+    experiment, _ = begin(cluster, f"--sbatch=partition={partition}")
+    rush = ("sbatch", "-p", "urgent", "-N4", "--exclusive", "--mem=3900", "-o", "/dev/null")
+    assert "Submitted" in cluster.slurm(*rush, "--wrap", "srun sleep 3")
+    cluster.wait_for(lambda: "stopped by" in cluster.log(experiment, 0), 60, "the stop")
+    saved = cluster.step(experiment, 0)
+    assert saved % 60 or saved == 720, "it stopped at the next mini-batch, not at a snapshot"
+    log = end(cluster, experiment, undisturbed)
+    assert re.search(r"restarts 1", log)
+
+
+def test_the_time_limit_is_no_error(cluster: Cluster, undisturbed: Undisturbed) -> None:
+    experiment, _ = begin(cluster, "--sbatch=time=1", "--sbatch=signal=USR2@50", settings=SLICED)
+    log = end(cluster, experiment, undisturbed, SLICED)
+    assert log.count("stopped by SIGUSR2: requeued") >= 2
+    assert "restarts 2" in log
+
+
+def test_a_cancelled_task_stays_cancelled_until_it_is_run_again(
+    cluster: Cluster, undisturbed: Undisturbed
+) -> None:
+    experiment, _ = begin(cluster)
+    root = str(experiment.layout.root)
+    assert "collect 0" in cluster.pipeline("cancel", "-e", root)
+    cluster.wait_until_idle()
+    assert cluster.done(experiment) == set()
+    assert cluster.step(experiment, 0) > 0
+    assert "cancelled" in cluster.pipeline("explain", "0", "-e", root, "--json")
+    cluster.submit(experiment, "--array", "0")
+    end(cluster, experiment, undisturbed)
+
+
+def test_a_killed_step_is_seen_and_run_again(cluster: Cluster, undisturbed: Undisturbed) -> None:
+    experiment, job = begin(cluster)
+    cluster.slurm("scancel", "--signal=KILL", f"{job}.0")
+    cluster.wait_until_idle()
+    root = str(experiment.layout.root)
+    assert "collect" in cluster.pipeline("status", "-e", root)
+    cluster.submit(experiment, "--array", "0")
+    end(cluster, experiment, undisturbed)
+
+
+def test_a_node_without_power_loses_one_snapshot_at_most(cluster: Cluster, undisturbed: Undisturbed) -> None:
+    experiment, job = begin(cluster)
+    node = cluster.slurm("squeue", "-h", "-j", job, "-o", "%N")
+    saved = cluster.step(experiment, 0)
+    slurm_cluster.cut_node(node)
+    cluster.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=power")
+    assert cluster.step(experiment, 0) >= saved
+    log = end(cluster, experiment, undisturbed)
+    assert "restarts 1" in log
+    slurm_cluster.start()
