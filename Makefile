@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-cluster lint bench clean
 .DEFAULT_GOAL := test
 
 # The environment is made again when what it should hold has changed.
@@ -22,6 +22,11 @@ demo: .venv/.installed
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest
+
+# A real Slurm cluster on this machine: started where it is not there, and stopped again. As root it installs
+# Debian's packages; else they have to be there.
+test-cluster: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/cluster -m cluster
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

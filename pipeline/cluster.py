@@ -17,6 +17,7 @@ from pipeline import config
 from pipeline.array_spec import format_array
 from pipeline.chain import LinkTask, link_name
 from pipeline.execute import IndexTask
+from pipeline.forecast import forecast
 from pipeline.queue_view import Place, QueueView
 from pipeline.run import missing_indices, summary
 from pipeline.status import stage_status, with_queue
@@ -205,12 +206,18 @@ def dry_run(
             continue
         arrays = cut(todo, chain._limits, options.pack)
         task = IndexTask(chain._root, stage.name, options.allow_device_change, patient=True)
+        expected = forecast(experiment, stage, todo)
         return {
             "stage": stage.name,
+            "array": format_array(todo),
             "arrays": len(arrays),
             "tasks": sum(map(len, arrays)),
             "indices_a_task": max(len(group) for tasks in arrays for group in tasks),
             "already_queued": format_array(set(indices) & queued),
+            "device_hours": round(expected.seconds / 3600, 3),
+            "files": expected.files,
+            "megabytes": round(expected.bytes / 1e6, 1),
+            "measured": expected.measured,
             "script": chain.submitter.script(Job(task=task, stage=stage.name, indices=arrays[0])),
         }
     return {"tasks": 0}

@@ -79,7 +79,9 @@ def explain_all(
         elif task is not None and task.state != "PENDING":
             found[index] = _running(task)
         elif task is not None:
-            found[index] = _pending(task)
+            found[index] = _pending(
+                task, view.log_tail(place)[-1:] if place is not None and task.restarts else []
+            )
         elif state == "running":
             owner = lease.held(experiment.layout.lease(stage.name, index))
             where = f"process {owner.pid} on {owner.host}" if owner else "a process"
@@ -97,7 +99,7 @@ def _running(task: QueuedTask) -> Explanation:
     return Explanation(state="running", failure="", sentence=sentence, remedy="")
 
 
-def _pending(task: QueuedTask) -> Explanation:
+def _pending(task: QueuedTask, last: list[str]) -> Explanation:
     why = WAITING.get(task.reason.partition(",")[0], f"Slurm says {task.reason}")
     again = f", started {task.restarts} times before," if task.restarts else ""
     return Explanation(
@@ -105,6 +107,7 @@ def _pending(task: QueuedTask) -> Explanation:
         failure="",
         sentence=f"job {task.job}, task {task.task},{again} waits: {why}",
         remedy="",
+        last_line="".join(last),
     )
 
 

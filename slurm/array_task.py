@@ -43,7 +43,11 @@ class ArrayTask:
     def __call__(self) -> int:
         """Run the indices; ends the process with another exit code than 0 unless all are done."""
         mend_submitit()
-        check_running(self.code)
+        try:
+            check_running(self.code)
+        except SlurmError as error:
+            _say(str(error))
+            leave(EXIT_FAILED)
         if self._given_up():
             _say(f"{self.max_failures} tasks of this array have failed; not begun (--max-failures)")
             leave(EXIT_FAILED)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -183,7 +185,10 @@ def abandoned(ledger: Ledger) -> list[str]:
 
 
 def _executor(folder: Path, python: str) -> Any:
+    # A warning that comes while Python starts, before there is a handler, would kill the task, and nobody would start
+    # it again; ignored, it is followed by SIGTERM, when there is one.
+    command = f'sh -c \'trap "" USR2; exec "$@"\' sh {python or shlex.quote(sys.executable)}'
     try:
-        return submitit.SlurmExecutor(folder, python=python or None)
+        return submitit.SlurmExecutor(folder, python=command)
     except RuntimeError as error:
         raise SlurmError("srun is not on the PATH: this is no Slurm cluster; use --cluster local") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from slurm import controller
 from storage_schema.write import file_digests
 
 pytestmark = pytest.mark.cluster
+OPERATORS = Path(__file__).parents[2] / "docs" / "operators.md"
 Undisturbed = Callable[..., dict[str, str]]
 
 
@@ -227,20 +230,26 @@ def test_controller_calls_of_a_large_submission_and_of_a_status(cluster: Cluster
 
 
 def test_ones_own_script_with_the_worker(cluster: Cluster, undisturbed: Undisturbed) -> None:
-    experiment = cluster.make()
-    root = experiment.layout.root
+    experiment = cluster.make(name="runs/own")
+    (text,) = re.findall(r"```bash\n(.*?)```", OPERATORS.read_text(encoding="utf-8"), flags=re.DOTALL)
     script = cluster.folder / "own.sh"
-    script.write_text(
-        "#!/bin/bash\n"
-        "#SBATCH --array=0-2 --mem=900M --requeue --open-mode=append --signal=USR2@60 --time=30\n"
-        f"#SBATCH --output={cluster.folder}/own-%a.log\n"
-        f"srun {sys.executable} -m pipeline worker -e {root} --stage collect --index $SLURM_ARRAY_TASK_ID\n"
-    )
+    script.write_text(text.replace("srun pipeline", f"srun {sys.executable} -m pipeline"))
     env = {**slurm_cluster.environment(), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(["sbatch", str(script)], env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["sbatch", str(script)], cwd=cluster.folder, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     cluster.wait_for(lambda: cluster.done(experiment) == {0, 1, 2}, 120, "three markers")
     assert file_digests(experiment.layout.dynamics, 2) == undisturbed(2)
+
+
+def test_the_operators_commands(cluster: Cluster) -> None:
+    (text,) = re.findall(
+        r"```shell-session\n(.*?)```", OPERATORS.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    for line in text.strip().splitlines():
+        words = shlex.split(line.removeprefix("$ pipeline "))
+        cluster.pipeline(*(w.replace("runs/", f"{cluster.folder}/runs/") for w in words))
 
 
 def test_limits_are_the_controllers(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
