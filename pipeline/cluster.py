@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
@@ -29,6 +30,10 @@ from slurm.submit import Job, Submitter, abandoned, cut
 from stages.stage import Experiment, Stage
 from storage_schema.errors import UserError
 
+SHORT_SECONDS = 30.0
+"""A task's start costs a tenth of it; indices that take less are put together, on their own up to `SHORT_TASKS`."""
+SHORT_TASKS = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
@@ -37,7 +42,7 @@ class ClusterOptions:
     Attributes:
         profile: Name of a built-in one; None: what the settings say, else `cpu`.
         sbatch: `name=value` each, before everything else.
-        pack: Indices a task; None: one, or as many as the cluster's limits demand.
+        pack: Indices a task; None: one, more where they are short or the cluster's limits demand it.
         max_parallel: Tasks that run at a time.
         max_failures: Failed tasks after which an array is given up.
     """
@@ -148,7 +153,8 @@ class Chain:
         todo = [index for index in indices if index not in queued]
         if len(todo) < len(indices):
             self.already[stage.name] = sorted(set(indices) & set(queued))
-        jobs = [self._submit_array(stage, tasks) for tasks in cut(todo, self._limits, self._options.pack)]
+        pack = self._options.pack or short_work(self._experiment, stage, todo)
+        jobs = [self._submit_array(stage, tasks) for tasks in cut(todo, self._limits, pack)]
         jobs += sorted({task.job for task in queued.values()})
         if jobs:
             self._link(stage.name, following.name if following else None, jobs)
@@ -192,6 +198,16 @@ class Chain:
             del self.view.tasks[key]
 
 
+def short_work(experiment: Experiment, stage: Stage, indices: Sequence[int]) -> int | None:
+    """Return how many indices a task should have at least, where one is too short to be worth a start of Python."""
+    if not indices:
+        return None
+    each = forecast(experiment, stage, list(indices)).seconds / len(indices)
+    share = math.ceil(len(indices) / SHORT_TASKS)
+    pack = min(share, math.ceil(SHORT_SECONDS / max(each, 0.001)))
+    return pack if pack > 1 else None
+
+
 def dry_run(
     experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None, options: ClusterOptions
 ) -> dict[str, Any]:
@@ -204,7 +220,7 @@ def dry_run(
         todo = [index for index in indices if index not in queued]
         if not todo:
             continue
-        arrays = cut(todo, chain._limits, options.pack)
+        arrays = cut(todo, chain._limits, options.pack or short_work(experiment, stage, todo))
         task = IndexTask(chain._root, stage.name, options.allow_device_change, patient=True)
         expected = forecast(experiment, stage, todo)
         return {

@@ -134,6 +134,8 @@ def _ended(
             sentence=f"{account.node} could not open its log: the experiment's folder is not there",
             remedy="move the experiment to a folder that all nodes share; pipeline doctor --on-nodes checks it",
         )
+    if place is not None and ended != "COMPLETED" and view.out_of_memory(place):
+        ended = "OUT_OF_MEMORY"
     if ended in ENDINGS:
         failure, remedy = ENDINGS[ended]
         where = f" on {account.node}" if account is not None else ""

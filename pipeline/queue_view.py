@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,9 @@ from slurm.ledger import Ledger, Submission
 from stages.stage import Experiment
 
 LOG_BYTES = 64_000
+MEMORY_LINES = 10
+_NOISE = re.compile(r"submitit (INFO|WARNING)|srun: |slurmstepd[-\w]*: ")
+_MEMORY = re.compile(r"[Ee]xceeded (job|step) memory limit|oom[-_]kill|Out Of Memory")
 
 
 @dataclass(frozen=True)
@@ -95,16 +99,19 @@ class QueueView:
         return self.accounts.get((place.submission.job, place.task))
 
     def log_tail(self, place: Place, lines: int = 1) -> list[str]:
-        """Return the last lines of a task's log that say something."""
+        """Return the last lines of a task's log that say something; all for 0."""
+        said = [line for line in self._log(place) if not _NOISE.match(line)]
+        return said[-lines:]
+
+    def out_of_memory(self, place: Place) -> bool:
+        """Whether Slurm's step daemon says so in the log; in accounting it depends on how a site limits memory."""
+        return any(_MEMORY.search(line) for line in self._log(place)[-MEMORY_LINES:])
+
+    def _log(self, place: Place) -> list[str]:
         try:
             with place.log(self.folder).open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - LOG_BYTES))
                 text = file.read().decode(errors="replace")
         except OSError:
             return []
-        said = [line.rstrip() for line in text.splitlines() if line.strip() and not _noise(line)]
-        return said[-lines:] if lines else said
-
-
-def _noise(line: str) -> bool:
-    return line.startswith(("submitit ", "srun: ", "slurmstepd: "))
+        return [line.rstrip() for line in text.splitlines() if line.strip()]

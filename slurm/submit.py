@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
-import re
 import shlex
 import shutil
 import subprocess
@@ -27,6 +28,25 @@ from slurm.resources import Resources
 from slurm.task import Task
 
 KEPT_CODE: Final = "code"
+_SIZES: Final = (
+    "mem", "mem-per-cpu", "mem-per-gpu", "cpus-per-task", "gres", "gpus", "gpus-per-node", "gpus-per-task",
+    "constraint", "nodelist", "exclude", "tmp",
+)  # fmt: skip
+_ABOUT: Final = {
+    "feature": ("constraint", "prefer"),
+    "partition": ("partition",),
+    "node configuration": _SIZES,
+    "memory": ("mem", "mem-per-cpu", "mem-per-gpu"),
+    "generic resource": ("gres", "gpus", "gpus-per-node", "gpus-per-task"),
+    "gres": ("gres", "gpus"),
+    "account": ("account",),
+    "qos": ("qos",),
+    "time limit": ("time",),
+    "reservation": ("reservation",),
+    "node name": ("nodelist", "exclude"),
+    "license": ("licenses",),
+}
+"""Words of Slurm's refusals, and the options that they are about."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +159,8 @@ class Submitter:
             for group in job.indices
         ]
         try:
-            with executor.batch():
+            # submitit repeats what sbatch says there; the error has it all.
+            with contextlib.redirect_stderr(io.StringIO()), executor.batch():
                 jobs = [executor.submit(task) for task in tasks]
         except (FailedJobError, subprocess.CalledProcessError, OSError) as error:
             raise SlurmError(self._refusal(str(error))) from error
@@ -162,16 +183,13 @@ class Submitter:
         )
 
     def _refusal(self, text: str) -> str:
-        """Quote Slurm, and name the option that the words are about and where it was said."""
+        """Quote Slurm, and name the options that its words may be about and where they were said."""
         words = [line.partition("error: ")[2] for line in text.splitlines() if "error: " in line]
         said = "; ".join(words) or " ".join(text.split())
-        for name, value in self._resources.options.items():
-            stem = name.partition("-")[0]
-            if re.search(rf"\b({re.escape(stem)}|{re.escape(str(value))})\b", said, re.IGNORECASE):
-                origin = self._resources.origin.get(name, "the resources")
-                return f"Slurm refuses: {said} ({name} = {value}, from {origin})"
-        asked = ", ".join(f"{name} = {value}" for name, value in self._resources.options.items())
-        return f"Slurm refuses: {said} (asked for: {asked})"
+        asked = self._resources.options
+        meant = [n for word, names in _ABOUT.items() if word in said.lower() for n in names if n in asked]
+        named = [f"{n} = {asked[n]}, from {self._resources.origin[n]}" for n in dict.fromkeys(meant or asked)]
+        return f"Slurm refuses: {said} ({'; '.join(named)})"
 
 
 def abandoned(ledger: Ledger) -> list[str]:

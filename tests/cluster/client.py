@@ -72,7 +72,7 @@ class Cluster:
         """Submit; returns the id of the first array."""
         root = str(experiment.layout.root)
         out = self.pipeline(
-            "run", "-e", root, "--stage", stage, "--cluster", "slurm", MEMORY, "--json", *words
+            "run", "-e", root, "--stage", stage, "--cluster", "slurm", MEMORY, "--pack", "1", "--json", *words
         )
         submitted = json.loads(out.splitlines()[-1])["submitted"]
         return str(submitted[0]["job"]) if submitted else ""

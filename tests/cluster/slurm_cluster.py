@@ -135,7 +135,8 @@ def start(*, accounting: bool = True, max_array_size: int = 1001, user_signal: b
     if accounting:
         _database()
     if changed:
-        _stop_pid("slurmctld")
+        for daemon in ("slurmctld", *(f"slurmd.{node}" for node in NODES)):
+            _stop_pid(daemon)
     if not _alive("slurmctld"):
         _run(["slurmctld"])
     for node in NODES:

@@ -27,8 +27,8 @@ Undisturbed = Callable[..., dict[str, str]]
 def test_an_array_on_four_nodes(cluster: Cluster, undisturbed: Undisturbed) -> None:
     experiment = cluster.make()
     root = str(experiment.layout.root)
-    out = cluster.pipeline("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--wait")
-    assert "12 done" in out
+    run = ("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--pack", "1", "--wait")
+    assert "12 done" in cluster.pipeline(*run)
     nodes = {cluster.log(experiment, i).partition(" on node")[2][:1] for i in range(12)}
     assert len(nodes) > 1, "all tasks ran on one node"
     for index in (0, 5, 11):
@@ -43,15 +43,10 @@ def test_more_indices_than_an_array_may_have(cluster: Cluster) -> None:
     try:
         experiment = cluster.make("architectures.number=64", "recording.interval=1", "recording.snapshots=1")
         root = str(experiment.layout.root)
-        told = json.loads(
-            cluster.pipeline(
-                "run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--dry-run", "--json"
-            )
-        )
+        run = ("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY)
+        told = json.loads(cluster.pipeline(*run, "--pack", "1", "--dry-run", "--json"))
         assert (told["arrays"], told["tasks"], told["indices_a_task"]) == (4, 64, 1)
-        out = cluster.pipeline(
-            *("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--pack", "3", "--wait")
-        )
+        out = cluster.pipeline(*run, "--pack", "3", "--wait")
         assert "20 tasks" in out
         assert "2 tasks" in out
         assert cluster.done(experiment) == set(range(64))
@@ -137,7 +132,7 @@ def test_a_hopeless_array_is_given_up(cluster: Cluster) -> None:
     metadata.write_text("{")
     out = cluster.pipeline(
         *("run", "-e", str(root), "--stage", "collect", "--cluster", "slurm", MEMORY, "--wait"),
-        *("--max-failures", "2", "--max-parallel", "1"),
+        *("--max-failures", "2", "--max-parallel", "1", "--pack", "1"),
         code=None,
     )
     assert "11" in out
@@ -214,7 +209,8 @@ def test_controller_calls_of_a_large_submission_and_of_a_status(cluster: Cluster
         (shims / name).chmod(0o755)
     path = f"{shims}:{slurm_cluster.environment()['PATH']}"
     cluster.pipeline(
-        *("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--sbatch=begin=now+1hour"),
+        *("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--pack", "1"),
+        "--sbatch=begin=now+1hour",
         PATH=path,
     )
     counted = calls.read_text().split()
