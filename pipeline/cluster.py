@@ -107,7 +107,7 @@ def submit(
     chain = Chain(experiment, options)
     with chain.submitter.ledger.locked():
         controller.cancel(abandoned(chain.submitter.ledger))
-        chain.view = QueueView(experiment)
+        chain.view = QueueView.of(experiment)
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
             chain.add(stage, following, wanted)
     return Submitted(new=chain.new, already=chain.already, inline=chain.inline)
@@ -213,7 +213,7 @@ def dry_run(
 ) -> dict[str, Any]:
     """Return what `submit` would hand in for the first stage with something to do: script, tasks, packing."""
     chain = Chain(experiment, options)
-    chain.view = QueueView(experiment)
+    chain.view = QueueView.of(experiment)
     for stage in stages:
         indices = missing_indices(experiment, stage, wanted)
         queued = set(chain.view.queued(stage.name))
@@ -246,7 +246,7 @@ def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
         SlurmError: No controller.
     """
     controller.require()
-    view, names = QueueView(experiment), [stage.name for stage in stages]
+    view, names = QueueView.of(experiment), [stage.name for stage in stages]
     told: dict[str, str] = {}
     targets = []
     for each in view.submissions:
@@ -267,7 +267,7 @@ def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 5.0
     console = Console(stderr=True, highlight=False)
     told = ""
     while True:
-        view = QueueView(experiment)
+        view = QueueView.of(experiment)
         found = [with_queue(stage_status(experiment, each), view.queued(each.name)) for each in stages]
         text = "; ".join(summary(status) for status in found)
         if text != told:

@@ -60,7 +60,7 @@ class Explanation:
 
 def explain(experiment: Experiment, stage: Stage, index: int) -> Explanation:
     """Explain one index."""
-    return explain_all(experiment, stage, stage_status(experiment, stage), QueueView(experiment), [index])[
+    return explain_all(experiment, stage, stage_status(experiment, stage), QueueView.of(experiment), [index])[
         index
     ]
 

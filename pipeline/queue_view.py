@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from slurm import controller
 from slurm.controller import NEVER, Account, QueuedTask
@@ -38,24 +40,35 @@ class Place:
 
 
 class QueueView:
-    """The submissions of an experiment and, by one call of squeue, what is left of them in the queue.
+    """The submissions of an experiment and what is left of them in the queue.
 
-    Attributes:
+    Args:
+        folder: Of the submissions.
+        submissions: Oldest first.
+        tasks: In the queue.
         silent: Why the queue is not known; empty when it is.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.folder = experiment.layout.submissions
-        self.submissions = [each for each in Ledger(self.folder).submissions() if each.job]
-        self.silent = ""
-        self.tasks: dict[tuple[str, int], QueuedTask] = {}
-        if self.submissions:
-            try:
-                found = controller.queue(each.job for each in self.submissions)
-                self.tasks = {(task.job, task.task): task for task in found}
-                self._mark_stuck()
-            except SlurmError as error:
-                self.silent = str(error)
+    def __init__(
+        self,
+        folder: Path,
+        submissions: Sequence[Submission],
+        tasks: Iterable[QueuedTask],
+        silent: str = "",
+    ) -> None:
+        self.folder, self.submissions, self.silent = folder, submissions, silent
+        self.tasks = {(task.job, task.task): task for task in tasks}
+        self._mark_stuck()
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> Self:
+        """Read the ledger and, where anything was submitted, ask the queue once."""
+        folder = experiment.layout.submissions
+        submissions = [each for each in Ledger(folder).submissions() if each.job]
+        try:
+            return cls(folder, submissions, controller.queue(each.job for each in submissions))
+        except SlurmError as error:
+            return cls(folder, submissions, (), str(error))
 
     def _mark_stuck(self) -> None:
         """Say of every job behind one that waits in vain that it does so too; Slurm says it of the first alone."""

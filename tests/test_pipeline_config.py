@@ -75,7 +75,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "recording.interval": 10,
         "recording.snapshots": 5,
         "labels.source": "training",
-        "labels.epochs": 10,
+        "labels.epochs": 5,
     },
 }
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
+import torch
 from rich.console import Console
 
 from pipeline.execute import EXIT_DONE
@@ -69,6 +71,18 @@ def test_the_loss_on_unseen_networks_goes_below_predicting_the_mean(experiment: 
     result = train(experiment).result()
     assert result["validation_loss"] < 0.9 * result["validation_loss_of_mean"]
     assert result["maps"] == 48
+
+
+def test_products_of_less_precision_give_nearly_the_same_and_end_with_the_model(
+    experiment: Experiment,
+) -> None:
+    exact = train(experiment).result()["validation_loss"]
+    config = replace(experiment.config, cae=replace(experiment.config.cae, matmul_precision="medium"))
+    rounded = train(replace(experiment, config=config)).result()["validation_loss"]
+    assert rounded == pytest.approx(exact, rel=0.05)
+    assert torch.get_float32_matmul_precision() == "medium"
+    assert train(experiment).result()["validation_loss"] == exact
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_training(

@@ -63,7 +63,7 @@ def _status_once(opened: Experiment, stages: list[Stage], where: str, as_json: b
     from pipeline.run import summary
     from pipeline.status import stage_status, with_queue
 
-    view = QueueView(opened)
+    view = QueueView.of(opened)
     found = [with_queue(stage_status(opened, each), view.queued(each.name)) for each in stages]
     troubled = {
         status.stage: sorted({*status.indices["failed"], *_ended_badly(status, view)}) for status in found
@@ -155,7 +155,7 @@ def logs(
     from pipeline.queue_view import QueueView
 
     opened, one = _one(experiment, stage, index)
-    view = QueueView(opened)
+    view = QueueView.of(opened)
     place = view.last_places(one.name).get(index)
     if place is None:
         raise UserError(f"{one.name} {index} was never submitted to a cluster; it has no log")

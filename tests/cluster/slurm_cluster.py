@@ -185,6 +185,13 @@ def cut_node(node: str) -> None:
             left.unlink(missing_ok=True)
 
 
+def cut_daemon(node: str) -> None:
+    """Kill a node's daemon alone: its tasks go on, and the controller takes the node for dead."""
+    pid = _pid(f"slurmd.{node}")
+    if pid is not None:
+        _kill(pid, signal.SIGKILL)
+
+
 def stop_controller() -> None:
     """Stop slurmctld; nodes and their tasks go on."""
     _stop_pid("slurmctld")

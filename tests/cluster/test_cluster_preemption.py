@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -101,3 +103,59 @@ def test_a_node_without_power_loses_one_snapshot_at_most(cluster: Cluster, undis
     log = end(cluster, experiment, undisturbed)
     assert "restarts 1" in log
     slurm_cluster.start()
+
+
+def test_a_second_copy_waits_for_the_first_that_still_runs(
+    cluster: Cluster, undisturbed: Undisturbed
+) -> None:
+    experiment, job = begin(cluster, settings=SLICED)
+    node = cluster.slurm("squeue", "-h", "-j", job, "-o", "%N")
+    slurm_cluster.cut_daemon(node)
+    cluster.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=daemon")
+    cluster.wait_for(lambda: "restarts 1" in cluster.log(experiment, 0), 90, "the second copy")
+    assert 0 not in cluster.done(experiment), "the first copy had ended before the second began: no race"
+    log = end(cluster, experiment, undisturbed, SLICED)
+    assert "is at work on it; waiting for it" in log
+    slurm_cluster.start()
+
+
+def test_a_full_folder_stops_with_its_name_and_a_rerun_goes_on(
+    cluster: Cluster, undisturbed: Undisturbed
+) -> None:
+    small = cluster.folder / "small"
+    small.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small))
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        experiment = cluster.make(*LONG, name="small/experiment")
+        filler = small / "filler"
+        root = str(experiment.layout.root)
+        cluster.submit(experiment, "--array", "1", "--sbatch=begin=now+1hour")  # the code is copied
+        cluster.pipeline("cancel", "-e", root)
+        free = os.statvfs(small)
+        filler.write_bytes(b"x" * max(0, free.f_bavail * free.f_frsize - 150_000))
+        cluster.submit(experiment, "--array", "0")
+        cluster.wait_until_idle()
+        assert cluster.done(experiment) == set()
+        assert "No space left" in cluster.log(experiment, 0)
+        assert file_digests(experiment.layout.dynamics, 1) == {}
+        filler.unlink()
+        cluster.submit(experiment, "--array", "0")
+        end(cluster, experiment, undisturbed)
+    finally:
+        cluster.wait_until_idle()
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_a_folder_that_a_node_has_not_is_named(cluster: Cluster) -> None:
+    experiment = cluster.make()
+    job = cluster.submit(experiment, "--array", "0", "--sbatch=begin=now+1hour")
+    moved = experiment.layout.root.rename(cluster.folder / "moved")
+    cluster.slurm("scontrol", "update", f"jobid={job}", "StartTime=now")
+    cluster.wait_for(lambda: job not in cluster.slurm("squeue", "-h", "-o", "%A"), 60, "the failure")
+    cluster.wait_for(
+        lambda: "could not open its log" in cluster.pipeline("explain", "0", "-e", str(moved)),
+        30,
+        "accounting",
+    )
