@@ -91,9 +91,13 @@ class Cluster:
             time.sleep(0.3)
         return found
 
+    def idle(self) -> bool:
+        """Whether the queue is empty."""
+        return self.slurm("squeue", "-h") == ""
+
     def wait_until_idle(self, seconds: float = 180) -> None:
         """Wait until the queue is empty."""
-        self.wait_for(lambda: self.slurm("squeue", "-h") == "", seconds, "an empty queue")
+        self.wait_for(self.idle, seconds, "an empty queue")
 
     def step(self, experiment: Experiment, index: int) -> int:
         """Return the mini-batch of an index's checkpoint, 0 where there is none."""

@@ -10,10 +10,12 @@ pytestmark = pytest.mark.cluster
 
 def test_from_an_empty_directory_to_the_table(cluster: Cluster) -> None:
     root = str(cluster.folder / "whole")
-    out = cluster.pipeline(
-        *("run", "--preset", "smoke", "-e", root, "--stage", "all", "--cluster", "slurm", MEMORY, "--wait")
-    )
-    assert "evaluate: 2 done" in out
+    run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", MEMORY)
+    cluster.pipeline(*run)
+    again = cluster.pipeline(*run)
+    assert "queued or running already" in again
+    assert "job" not in again, "what is queued is not submitted twice"
+    assert "evaluate: 5 done" in cluster.pipeline(*run, "--wait")
     assert "all done" in cluster.pipeline("status", "-e", root)
     shown = cluster.pipeline("run", "-e", root, "--stage", "evaluate", "--cluster", "local")
     assert "Kendall τ-b, all" in shown

@@ -30,7 +30,8 @@ def end(
     cluster: Cluster, experiment: Experiment, undisturbed: Undisturbed, settings: tuple[str, ...] = LONG
 ) -> str:
     """Wait for the end, compare the bytes; returns the log."""
-    cluster.wait_for(lambda: 0 in cluster.done(experiment), 400, "the marker")
+    cluster.wait_for(lambda: 0 in cluster.done(experiment) or cluster.idle(), 400, "the marker")
+    assert 0 in cluster.done(experiment), cluster.log(experiment, 0)
     assert file_digests(experiment.layout.dynamics, 0) == undisturbed(0, *settings)
     return cluster.log(experiment, 0)
 
@@ -124,7 +125,7 @@ def test_a_full_folder_stops_with_its_name_and_a_rerun_goes_on(
 ) -> None:
     small = cluster.folder / "small"
     small.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small))
+    mount = ("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(small))
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     try:
