@@ -20,7 +20,7 @@ from pipeline.chain import LinkTask, link_name
 from pipeline.execute import IndexTask
 from pipeline.forecast import forecast
 from pipeline.queue_view import Place, QueueView
-from pipeline.run import missing_indices, summary
+from pipeline.run import missing_indices, progress_bar, summary
 from pipeline.status import stage_status, with_queue
 from slurm import controller
 from slurm.errors import SlurmError
@@ -247,36 +247,41 @@ def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
     """
     controller.require()
     view, names = QueueView.of(experiment), [stage.name for stage in stages]
-    told: dict[str, str] = {}
-    targets = []
+    chosen = None if wanted is None else set(wanted)
+    targets: list[str] = []
     for each in view.submissions:
-        mine = each.stage in names or (wanted is None and each.stage.partition("-then-")[0] in names)
-        for number, group in enumerate(each.indices):
-            if mine and (each.job, number) in view.tasks and (wanted is None or set(group) & set(wanted)):
-                targets.append(Place(each, number).target)
-    for stage in stages:
-        indices = [i for i in view.queued(stage.name) if wanted is None or i in set(wanted)]
-        if indices:
-            told[stage.name] = format_array(indices)
+        live = [number for job, number in view.tasks if job == each.job]
+        if each.stage in names:
+            hit = [n for n in live if chosen is None or chosen & set(each.indices[n])]
+        else:  # what stands between two stages goes with all of the first
+            hit = live if chosen is None and each.stage.partition("-then-")[0] in names else []
+        targets += [each.job] if hit == live and hit else [Place(each, number).target for number in hit]
+    told = {
+        stage.name: [i for i in view.queued(stage.name) if chosen is None or i in chosen] for stage in stages
+    }
     controller.cancel(targets)
-    return told
+    return {name: format_array(indices) for name, indices in told.items() if indices}
 
 
 def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 5.0) -> int:
     """Wait until nothing of the stages is queued; returns 0 if all of them are done, else 1."""
     console = Console(stderr=True, highlight=False)
     told = ""
-    while True:
-        view = QueueView.of(experiment)
-        found = [with_queue(stage_status(experiment, each), view.queued(each.name)) for each in stages]
-        text = "; ".join(summary(status) for status in found)
-        if text != told:
-            console.print(text, markup=False)
-            told = text
-        alive = [task for task in view.tasks.values() if not task.hopeless]
-        if not alive and not view.silent:
-            return 0 if all(len(status.indices["done"]) == status.total for status in found) else 1
-        time.sleep(seconds)
+    with progress_bar(console) as bar:
+        bars = {each.name: bar.add_task(each.name) for each in stages}
+        while True:
+            view = QueueView.of(experiment)
+            found = [with_queue(stage_status(experiment, each), view.queued(each.name)) for each in stages]
+            for status in found:
+                bar.update(bars[status.stage], completed=len(status.indices["done"]), total=status.total)
+            text = "; ".join(summary(status) for status in found)
+            if text != told and not console.is_terminal:
+                console.print(text, markup=False, soft_wrap=True)
+                told = text
+            alive = [task for task in view.tasks.values() if not task.hopeless]
+            if not alive and not view.silent:
+                return 0 if all(len(status.indices["done"]) == status.total for status in found) else 1
+            time.sleep(seconds)
 
 
 def _label(experiment: Experiment) -> str:

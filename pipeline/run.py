@@ -149,8 +149,7 @@ def _progress(
     if not console.is_terminal:
         yield _plain(stage, count, len(indices), console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task(stage.name, total=len(indices))
         last = 0.0
 
@@ -162,6 +161,12 @@ def _progress(
 
         yield poll
         bar.update(task, completed=count())
+
+
+def progress_bar(console: Console) -> Progress:
+    """Return a bar, to be filled; nothing is shown where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal)
 
 
 def _plain(stage: Stage, count: DoneCounter, total: int, console: Console) -> Callable[[], None]:

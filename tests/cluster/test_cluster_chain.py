@@ -10,7 +10,8 @@ pytestmark = pytest.mark.cluster
 
 def test_from_an_empty_directory_to_the_table(cluster: Cluster) -> None:
     root = str(cluster.folder / "whole")
-    run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", MEMORY)
+    memory = "--sbatch=mem=2500M"  # of the autoencoders
+    run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", memory)
     cluster.pipeline(*run)
     again = cluster.pipeline(*run)
     assert "queued or running already" in again

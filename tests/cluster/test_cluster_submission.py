@@ -16,6 +16,7 @@ import pytest
 import slurm_cluster
 from client import LONG, MEMORY, Cluster
 
+from pipeline.array_spec import parse_array
 from slurm import controller
 from storage_schema.write import file_digests
 
@@ -121,25 +122,27 @@ def test_too_little_memory_is_named(cluster: Cluster) -> None:
     assert "retry --sbatch mem=" in cluster.pipeline("explain", "0", "-e", root)
 
 
-def test_a_hopeless_array_is_given_up(cluster: Cluster) -> None:
+def test_a_hopeless_array_is_given_up_and_what_failed_is_retried_elsewhere(cluster: Cluster) -> None:
     experiment = cluster.make()
-    root = experiment.layout.root
-    shutil.move(
-        experiment.layout.dynamics, root / "elsewhere"
-    ) if experiment.layout.dynamics.exists() else None
-    cluster.pipeline("run", "-e", str(root), "--stage", "collect", "--array", "0", "--cluster", "inline")
+    root = str(experiment.layout.root)
+    cluster.pipeline("run", "-e", root, "--stage", "collect", "--array", "0", "--cluster", "inline")
     metadata = experiment.layout.dynamics / "weights" / "zarr.json"
+    good = metadata.read_text()
     metadata.write_text("{")
-    out = cluster.pipeline(
-        *("run", "-e", str(root), "--stage", "collect", "--cluster", "slurm", MEMORY, "--wait"),
+    cluster.pipeline(
+        *("run", "-e", root, "--stage", "collect", "--cluster", "slurm", MEMORY, "--wait"),
         *("--max-failures", "2", "--max-parallel", "1", "--pack", "1"),
-        code=None,
+        code=1,
     )
-    assert "11" in out
-    failures = json.loads(cluster.pipeline("status", "-e", str(root), "--stage", "collect", "--json"))
-    assert 2 <= len(failures["failures"]["collect"]) <= 4
-    failed = cluster.pipeline("status", "-e", str(root), "--stage", "collect", "--failed").strip()
-    assert failed
+    failed = cluster.pipeline("status", "-e", root, "--stage", "collect", "--failed").strip()
+    assert 2 <= len(parse_array(failed).indices) <= 4, "the others were not begun"
+    metadata.write_text(good)
+    retry = ("retry", "-e", root, "--failed", "--exclude-nodes", "node[2-4]", MEMORY, "--json")
+    assert json.loads(cluster.pipeline(*retry))["submitted"]
+    cluster.wait_until_idle()
+    assert cluster.done(experiment) == {0, *parse_array(failed).indices}
+    for index in parse_array(failed).indices:
+        assert "on node1," in cluster.log(experiment, index)
 
 
 def test_a_wrong_wish_is_quoted_with_the_option_it_came_from(cluster: Cluster) -> None:
