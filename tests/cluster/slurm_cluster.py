@@ -257,9 +257,8 @@ def _database() -> None:
         _run(["install", "-d", "-o", "mysql", "-g", "mysql", "/run/mysqld"])
         command = ["/usr/sbin/mariadbd", "--no-defaults", "--user=mysql", "--skip-networking"]
         command += [f"--datadir={data}", f"--socket={DATABASE_SOCKET}", "--innodb-buffer-pool-size=32M"]
-        with (HOME / "log" / "mariadbd.log").open("ab") as log:
-            database = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        (HOME / "run" / "mariadbd.pid").write_text(str(database.pid))
+        log, pid = HOME / "log" / "mariadbd.log", HOME / "run" / "mariadbd.pid"
+        _run(["sh", "-c", f"setsid {' '.join(command)} >> {log} 2>&1 & echo $! > {pid}"])
         _wait_for(lambda: Path(DATABASE_SOCKET).exists(), 30, "the database")
         _run(["mariadb", f"--socket={DATABASE_SOCKET}", "-e", SQL])
     if not _alive("slurmdbd"):
