@@ -14,9 +14,9 @@ _NAMES: Final = """
 account acctg-freq batch bb bbf begin cluster-constraint clusters comment constraint container
 contiguous core-spec cores-per-socket cpu-freq cpus-per-gpu cpus-per-task deadline delay-boot
 distribution exclude exclusive extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node
-gpus-per-socket gpus-per-task gres gres-flags hint licenses mail-type mail-user mcs-label mem mem-
-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill nodefile nodelist ntasks-per-core ntasks-
-per-gpu ntasks-per-socket overcommit oversubscribe partition power prefer priority profile qos
+gpus-per-socket gpus-per-task gres gres-flags hint licenses mail-type mail-user mcs-label mem
+mem-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill nodefile nodelist ntasks-per-core
+ntasks-per-gpu ntasks-per-socket overcommit oversubscribe partition power prefer priority profile qos
 reboot reservation signal sockets-per-node spread-job switches thread-spec threads-per-core time
 time-min tmp uid use-min-nodes wait-all-nodes wckey
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 
 import pytest
@@ -69,6 +70,12 @@ def test_options_on_the_command_line() -> None:
     }
     with pytest.raises(SlurmError, match="write name=value"):
         parse_options(["=4"], "--sbatch")
+
+
+def test_every_name_is_a_whole_word() -> None:
+    assert not [name for name in OPTIONS | OWN if re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) is None]
+    assert {"mem-bind", "ntasks-per-gpu"} <= OPTIONS
+    assert not {"bind", "per-gpu"} & OPTIONS
 
 
 def test_no_option_is_both_free_and_our_own() -> None:
