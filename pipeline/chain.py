@@ -6,9 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.execute import EXIT_DONE, EXIT_FAILED
+from pipeline.execute import EXIT_DONE
 from pipeline.experiment import load
 from pipeline.registry import STAGES
+from slurm.task import EXIT_FAILED
 from storage_schema.errors import UserError
 
 

@@ -17,13 +17,13 @@ from pipeline.experiment import load
 from pipeline.identity import Identities
 from pipeline.registry import STAGES
 from slurm.preemption import EXIT_STOPPED, StopFlag
+from slurm.task import EXIT_FAILED
 from stages.stage import Execution, Experiment, Stage, Stopped
 from storage_schema import durable, markers
 from storage_schema.errors import UserError
 from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
 
 EXIT_DONE = 0
-EXIT_FAILED = 1
 NOTE_SECONDS = 30.0
 PATIENCE_SECONDS = 3.0
 """Between two looks at an index that another process has."""

@@ -19,11 +19,12 @@ from rich.progress import (
 )
 
 from pipeline.array_spec import format_array
-from pipeline.execute import EXIT_DONE, EXIT_FAILED, IndexTask, execute
+from pipeline.execute import EXIT_DONE, IndexTask, execute
 from pipeline.identity import DoneCounter
 from pipeline.status import StageStatus, stage_status
 from slurm.local import describe_deaths, run_local
 from slurm.preemption import EXIT_STOPPED, StopFlag
+from slurm.task import EXIT_FAILED
 from stages.stage import Experiment, Stage
 
 PLAIN_SECONDS = 30.0

@@ -17,9 +17,7 @@ from slurm.errors import SlurmError
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.requeue import leave, mend_submitit, requeue_unless_decided, restarts, this_task
 from slurm.snapshot import check_running
-from slurm.task import Task
-
-EXIT_FAILED = 1
+from slurm.task import EXIT_FAILED, Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,6 @@ _QUEUE_FIELDS: Final = (
     "ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "StartTime", "TimeUsed", "RestartCnt",
 )  # fmt: skip
 _ACCOUNTING_FIELDS: Final = "JobID,State,ExitCode,NodeList,Elapsed,End"
-_NOT_FINISHED: Final = ("PENDING", "RUNNING", "SUSPENDED", "REQUEUED", "RESIZING", "PREEMPTED")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +78,6 @@ class Account:
     node: str
     elapsed: str
     end: str
-
-    @property
-    def finished(self) -> bool:
-        """Whether it will not go on by itself."""
-        return self.state.split()[0] not in _NOT_FINISHED
 
 
 def installed() -> bool:

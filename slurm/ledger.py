@@ -52,10 +52,6 @@ class Submission:
         except (ValueError, TypeError) as error:
             raise SlurmError(f"{path} is damaged ({error}); move its folder away") from error
 
-    def task_of(self, index: int) -> int | None:
-        """Return the number of the task that has an index."""
-        return next((number for number, group in enumerate(self.indices) if index in group), None)
-
 
 class Ledger:
     """The submissions of one experiment.

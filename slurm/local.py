@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Final
 
 from slurm.preemption import EXIT_STOPPED, STOP_SIGNALS, StopFlag
-from slurm.task import Task
+from slurm.task import EXIT_FAILED, Task
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ THREAD_VARIABLES: Final = (
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 128 + signal.SIGINT
 
 

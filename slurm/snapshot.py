@@ -6,9 +6,9 @@ import hashlib
 import importlib.util
 import shlex
 import shutil
-import sys
 import uuid
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from slurm.errors import SlurmError
 PACKAGES: Final = ("pipeline", "slurm", "stages", "storage_schema")
 
 
+@cache
 def take(folder: Path) -> Path:
     """Copy the code that runs now into a folder named after its content; returns that folder.
 
@@ -60,11 +61,6 @@ def check_running(digest: str) -> None:
             f"this task was submitted with code {digest} and finds {found} in {_roots()[0].parent}; "
             "run the pipeline command again to submit it anew"
         )
-
-
-def versions() -> str:
-    """Return the Python that runs now, in one line."""
-    return f"Python {sys.version.split()[0]}, {sys.executable}"
 
 
 def _roots() -> list[Path]:

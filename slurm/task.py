@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+EXIT_FAILED: Final = 1
+"""Exit code of work that failed; running it again will not mend it."""
 
 
 class Task(Protocol):

@@ -16,12 +16,13 @@ import torch
 from rich.console import Console
 
 from pipeline import predict as prediction
-from pipeline.execute import EXIT_DONE, EXIT_FAILED, execute
+from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import change, initialize, load
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
+from slurm.task import EXIT_FAILED
 from stages.models import encode, plan
 from stages.models.errors import ModelError
 from stages.models.predict import predict

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.execute import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, execute
+from pipeline.execute import EXIT_DONE, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
+from slurm.task import EXIT_FAILED
 from stages.architectures.genotype import Genotype
 from stages.architectures.network import build_network
 from stages.collect import collect

@@ -13,9 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.execute import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, execute
+from pipeline.execute import EXIT_DONE, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
+from slurm.task import EXIT_FAILED
 from stages.datasets.errors import DataError
 from stages.stage import Experiment
 from stages.training import loop, resumable
