@@ -37,3 +37,8 @@ class LinkTask:
 def link_name(done: str, following: str | None) -> str:
     """Return the name, in the ledger and the queue, of the step between two stages."""
     return f"{done}-then-{following or 'end'}"
+
+
+def stage_of(name: str) -> str:
+    """Return the stage that a name in the ledger belongs to: its own, or the one that its step comes after."""
+    return name.partition("-then-")[0]

@@ -18,15 +18,15 @@ from pipeline import config
 from pipeline.array_spec import format_array
 from pipeline.chain import LinkTask, link_name
 from pipeline.execute import IndexTask
-from pipeline.forecast import forecast
+from pipeline.forecast import Forecast, forecast
 from pipeline.queue_view import Place, QueueView
 from pipeline.run import missing_indices, progress_bar, summary
 from pipeline.status import stage_status, with_queue
 from slurm import controller
 from slurm.errors import SlurmError
-from slurm.ledger import Submission
+from slurm.ledger import Ledger, Submission
 from slurm.resources import Resources, parse_options, profile
-from slurm.submit import Job, Submitter, abandoned, cut
+from slurm.submit import Job, Submitter, clear_abandoned, cut
 from stages.stage import Experiment, Stage
 from storage_schema.errors import UserError
 
@@ -104,10 +104,10 @@ def submit(
     """
     controller.require()
     _check_folder(experiment)
-    chain = Chain(experiment, options)
-    with chain.submitter.ledger.locked():
-        controller.cancel(abandoned(chain.submitter.ledger))
-        chain.view = QueueView.of(experiment)
+    ledger = Ledger(experiment.layout.submissions)
+    with ledger.locked():
+        clear_abandoned(ledger)
+        chain = Chain(experiment, options)
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
             chain.add(stage, following, wanted)
     return Submitted(new=chain.new, already=chain.already, inline=chain.inline)
@@ -117,7 +117,6 @@ class Chain:
     """Stages submitted one after another.
 
     Attributes:
-        view: The queue as it was before.
         after: Jobs that the next stage waits for.
         changed: Whether anything was submitted, so that later stages wait for the wrong jobs.
     """
@@ -125,15 +124,14 @@ class Chain:
     def __init__(self, experiment: Experiment, options: ClusterOptions) -> None:
         self._experiment, self._options = experiment, options
         self._root = str(experiment.layout.root.resolve())
-        self.submitter = Submitter(
+        self._submitter = Submitter(
             experiment.layout.submissions.resolve(),
             resolve_resources(experiment, options),
             _label(experiment),
             max_parallel=options.max_parallel,
             max_failures=options.max_failures,
         )
-        self._limits = controller.limits()
-        self.view: QueueView
+        self._limits, self._view = controller.limits(), QueueView.of(experiment)
         self.after: list[str] = []
         self.changed = False
         self.new: list[Submission] = []
@@ -149,12 +147,12 @@ class Chain:
             if not self.after:
                 stage.prepare(self._experiment)
             indices = missing_indices(self._experiment, stage, wanted)
-        queued = self.view.queued(stage.name)
+        queued = self._view.queued(stage.name)
         todo = [index for index in indices if index not in queued]
         if len(todo) < len(indices):
             self.already[stage.name] = sorted(set(indices) & set(queued))
-        pack = self._options.pack or short_work(self._experiment, stage, todo)
-        jobs = [self._submit_array(stage, tasks) for tasks in cut(todo, self._limits, pack)]
+        arrays, _ = self._cut(stage, todo)
+        jobs = [self._submit(self._array(stage, tasks)) for tasks in arrays]
         jobs += sorted({task.job for task in queued.values()})
         if jobs:
             self._link(stage.name, following.name if following else None, jobs)
@@ -162,15 +160,42 @@ class Chain:
             stage.finalise(self._experiment)
             self.inline.append(stage.name)
 
-    def _submit_array(self, stage: Stage, tasks: list[list[int]]) -> str:
+    def preview(self, stage: Stage, wanted: Sequence[int] | None) -> dict[str, Any] | None:
+        """Return what would be submitted of a stage now; None for nothing."""
+        indices, queued = missing_indices(self._experiment, stage, wanted), self._view.queued(stage.name)
+        todo = [index for index in indices if index not in queued]
+        if not todo:
+            return None
+        arrays, expected = self._cut(stage, todo)
+        return {
+            "stage": stage.name,
+            "array": format_array(todo),
+            "arrays": len(arrays),
+            "tasks": sum(map(len, arrays)),
+            "indices_a_task": max(len(group) for tasks in arrays for group in tasks),
+            "already_queued": format_array(set(indices) & set(queued)),
+            "device_hours": round(expected.seconds / 3600, 3),
+            "files": expected.files,
+            "megabytes": round(expected.bytes / 1e6, 1),
+            "measured": expected.measured,
+            "script": self._submitter.script(self._array(stage, arrays[0])),
+        }
+
+    def _cut(self, stage: Stage, todo: list[int]) -> tuple[list[list[list[int]]], Forecast]:
+        """Return arrays of tasks of indices, and what they will take."""
+        expected = forecast(self._experiment, stage, todo)
+        pack = self._options.pack or short_work(expected.seconds, len(todo))
+        return cut(todo, self._limits, pack), expected
+
+    def _array(self, stage: Stage, tasks: list[list[int]]) -> Job:
         task = IndexTask(self._root, stage.name, self._options.allow_device_change, patient=True)
-        return self._submit(Job(task=task, stage=stage.name, indices=tasks, after=tuple(self.after)))
+        return Job(task=task, stage=stage.name, indices=tasks, after=tuple(self.after))
 
     def _link(self, done: str, following: str | None, jobs: list[str]) -> None:
         """Submit the step after a stage; one that is queued already, and waits for all these jobs, stays."""
         name = link_name(done, following)
-        for each in self.view.submissions:
-            task = self.view.tasks.get((each.job, 0))
+        for each in self._view.submissions:
+            task = self._view.tasks.get((each.job, 0))
             if each.stage == name and task is not None and not task.hopeless and set(jobs) <= set(each.after):
                 self.after = [each.job]
                 return
@@ -180,63 +205,44 @@ class Chain:
         self.after = [self._submit(job)]
 
     def _submit(self, job: Job) -> str:
-        submission = self.submitter.submit(job)
+        submission = self._submitter.submit(job)
         self.new.append(submission)
         self.changed = True
         return submission.job
 
     def _withdraw(self, stage: str, *, hopeless: bool = False) -> None:
         """Take back what has not begun of a stage's jobs, or only what waits for something that will not happen."""
-        ours = {each.job for each in self.view.submissions if each.stage == stage}
+        ours = {each.job for each in self._view.submissions if each.stage == stage}
         taken = [
             key
-            for key, task in self.view.tasks.items()
+            for key, task in self._view.tasks.items()
             if key[0] in ours and task.state == "PENDING" and (task.hopeless or not hopeless)
         ]
         controller.cancel(sorted({job for job, _ in taken}), pending_only=True)
         for key in taken:
-            del self.view.tasks[key]
+            del self._view.tasks[key]
 
 
-def short_work(experiment: Experiment, stage: Stage, indices: Sequence[int]) -> int | None:
-    """Return how many indices a task should have at least, where one is too short to be worth a start of Python."""
+def short_work(seconds: float, indices: int) -> int | None:
+    """Return how many indices a task should have at least, where one is too short to be worth a start of Python.
+
+    Args:
+        seconds: That all of them take.
+        indices: How many they are.
+    """
     if not indices:
         return None
-    each = forecast(experiment, stage, list(indices)).seconds / len(indices)
-    share = math.ceil(len(indices) / SHORT_TASKS)
-    pack = min(share, math.ceil(SHORT_SECONDS / max(each, 0.001)))
+    share, each = math.ceil(indices / SHORT_TASKS), max(seconds / indices, 0.001)
+    pack = min(share, math.ceil(SHORT_SECONDS / each))
     return pack if pack > 1 else None
 
 
 def dry_run(
     experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None, options: ClusterOptions
 ) -> dict[str, Any]:
-    """Return what `submit` would hand in for the first stage with something to do: script, tasks, packing."""
+    """Return what `submit` would hand in for the first stage with something to do: script, tasks, packing, cost."""
     chain = Chain(experiment, options)
-    chain.view = QueueView.of(experiment)
-    for stage in stages:
-        indices = missing_indices(experiment, stage, wanted)
-        queued = set(chain.view.queued(stage.name))
-        todo = [index for index in indices if index not in queued]
-        if not todo:
-            continue
-        arrays = cut(todo, chain._limits, options.pack or short_work(experiment, stage, todo))
-        task = IndexTask(chain._root, stage.name, options.allow_device_change, patient=True)
-        expected = forecast(experiment, stage, todo)
-        return {
-            "stage": stage.name,
-            "array": format_array(todo),
-            "arrays": len(arrays),
-            "tasks": sum(map(len, arrays)),
-            "indices_a_task": max(len(group) for tasks in arrays for group in tasks),
-            "already_queued": format_array(set(indices) & queued),
-            "device_hours": round(expected.seconds / 3600, 3),
-            "files": expected.files,
-            "megabytes": round(expected.bytes / 1e6, 1),
-            "measured": expected.measured,
-            "script": chain.submitter.script(Job(task=task, stage=stage.name, indices=arrays[0])),
-        }
-    return {"tasks": 0}
+    return next(filter(None, (chain.preview(stage, wanted) for stage in stages)), {"tasks": 0})
 
 
 def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None) -> dict[str, str]:
@@ -248,24 +254,23 @@ def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
     controller.require()
     view, names = QueueView.of(experiment), [stage.name for stage in stages]
     chosen = None if wanted is None else set(wanted)
+    live = view.live(names)
     targets: list[str] = []
     for each in view.submissions:
-        live = [number for job, number in view.tasks if job == each.job]
-        if each.stage in names:
-            hit = [n for n in live if chosen is None or chosen & set(each.indices[n])]
-        else:  # what stands between two stages goes with all of the first
-            hit = live if chosen is None and each.stage.partition("-then-")[0] in names else []
-        targets += [each.job] if hit == live and hit else [Place(each, number).target for number in hit]
-    told = {
-        stage.name: [i for i in view.queued(stage.name) if chosen is None or i in chosen] for stage in stages
-    }
+        numbers = [number for job, number in live if job == each.job]
+        if chosen is None:
+            targets += [each.job] if numbers else []
+        elif each.stage in names:
+            hit = [number for number in numbers if chosen & set(each.indices[number])]
+            targets += [Place(each, number).target for number in hit]
+    told = {name: [i for i in view.queued(name) if chosen is None or i in chosen] for name in names}
     controller.cancel(targets)
     return {name: format_array(indices) for name, indices in told.items() if indices}
 
 
 def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 5.0) -> int:
     """Wait until nothing of the stages is queued; returns 0 if all of them are done, else 1."""
-    console = Console(stderr=True, highlight=False)
+    console, names = Console(stderr=True, highlight=False), [stage.name for stage in stages]
     told = ""
     with progress_bar(console) as bar:
         bars = {each.name: bar.add_task(each.name) for each in stages}
@@ -274,11 +279,11 @@ def follow(experiment: Experiment, stages: Sequence[Stage], seconds: float = 5.0
             found = [with_queue(stage_status(experiment, each), view.queued(each.name)) for each in stages]
             for status in found:
                 bar.update(bars[status.stage], completed=len(status.indices["done"]), total=status.total)
-            text = "; ".join(summary(status) for status in found)
+            text = view.silent or "; ".join(summary(status) for status in found)
             if text != told and not console.is_terminal:
                 console.print(text, markup=False, soft_wrap=True)
                 told = text
-            alive = [task for task in view.tasks.values() if not task.hopeless]
+            alive = [task for task in view.live(names).values() if not task.hopeless]
             if not alive and not view.silent:
                 return 0 if all(len(status.indices["done"]) == status.total for status in found) else 1
             time.sleep(seconds)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from pipeline.chain import stage_of
 from slurm import controller
 from slurm.controller import NEVER, Account, QueuedTask
 from slurm.errors import SlurmError
@@ -79,6 +80,11 @@ class QueueView:
         for key, task in self.tasks.items():
             if key[0] in hopeless and task.state == "PENDING":
                 self.tasks[key] = replace(task, reason=NEVER)
+
+    def live(self, stages: Collection[str]) -> dict[tuple[str, int], QueuedTask]:
+        """Return what is in the queue of stages and of the steps after them, by job and number of the task."""
+        jobs = {each.job for each in self.submissions if stage_of(each.stage) in stages}
+        return {key: task for key, task in self.tasks.items() if key[0] in jobs}
 
     def queued(self, stage: str) -> dict[int, QueuedTask]:
         """Return the task in the queue of each index that has one, of a stage."""

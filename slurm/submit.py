@@ -110,7 +110,10 @@ class Submitter:
         self._max_parallel, self._max_failures = max_parallel, max_failures
 
     def submit(self, job: Job) -> Submission:
-        """Submit one job.
+        """Submit one job; to be called while the ledger is locked.
+
+        What cuts it off (a full disk, Ctrl-C) may come after Slurm has taken the job. The ledger then keeps its name, and
+        `clear_abandoned` takes the job back.
 
         Raises:
             SlurmError: Slurm refuses it; its words are quoted.
@@ -130,7 +133,7 @@ class Submitter:
         folder = self.ledger.folder / name
         try:
             submission = replace(submission, job=self._sbatch(job, folder, code))
-        except BaseException:
+        except SlurmError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self.ledger.write(submission)
@@ -162,7 +165,7 @@ class Submitter:
             # submitit repeats what sbatch says there; the error has it all.
             with contextlib.redirect_stderr(io.StringIO()), executor.batch():
                 jobs = [executor.submit(task) for task in tasks]
-        except (FailedJobError, subprocess.CalledProcessError, OSError) as error:
+        except (FailedJobError, subprocess.CalledProcessError) as error:
             raise SlurmError(self._refusal(str(error))) from error
         return str(jobs[0].job_id).partition("_")[0]
 
@@ -192,14 +195,12 @@ class Submitter:
         return f"Slurm refuses: {said} ({'; '.join(named)})"
 
 
-def abandoned(ledger: Ledger) -> list[str]:
-    """Return jobs of submissions that were cut off before their id was known, by their names."""
-    return [
-        job
-        for submission in ledger.submissions()
-        if not submission.job
-        for job in controller.job_named(submission.name)
-    ]
+def clear_abandoned(ledger: Ledger) -> None:
+    """Take back submissions that were cut off before their id was known; they are found in the queue by their names."""
+    for submission in ledger.submissions():
+        if not submission.job:
+            controller.cancel(controller.job_named(submission.name))
+            shutil.rmtree(ledger.folder / submission.name)
 
 
 def _executor(folder: Path, python: str) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from pipeline.cluster import ClusterOptions, resolve_resources, short_work, user_file
 from pipeline.experiment import change, initialize, load
 from pipeline.explain import explain_all
+from pipeline.forecast import forecast
 from pipeline.queue_view import QueueView
 from pipeline.registry import STAGES
 from pipeline.status import stage_status, with_queue
@@ -72,10 +73,11 @@ def test_a_wrong_setting_names_the_file_it_is_in(experiment: Experiment) -> None
 
 
 def test_short_indices_share_a_task_and_long_ones_do_not(experiment: Experiment, tmp_path: Path) -> None:
-    assert short_work(experiment, STAGES["labels"], range(12)) == 2
     long = initialize(tmp_path / "long", "smoke", (*SMALL, "recording.interval=100000"))
-    assert short_work(long, COLLECT, range(12)) is None
-    assert short_work(experiment, COLLECT, []) is None
+    labels, indices = STAGES["labels"], list(range(12))
+    assert short_work(forecast(experiment, labels, indices).seconds, 12) == 2
+    assert short_work(forecast(long, COLLECT, indices).seconds, 12) is None
+    assert short_work(0.0, 0) is None
 
 
 def submission(
