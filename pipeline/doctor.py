@@ -22,7 +22,8 @@ from pipeline.registry import STAGES
 from pipeline.run import missing_indices
 from slurm import controller
 from slurm.errors import SlurmError
-from slurm.submit import Job, Submitter
+from slurm.ledger import Ledger
+from slurm.submit import Job, Submitter, cut
 from stages.stage import Experiment
 from stages.training.device_check import devices
 from storage_schema import durable
@@ -71,9 +72,9 @@ def examine(root: Path, *, on_nodes: bool) -> list[Check]:
     """Check everything; an experiment is looked at where there is one."""
     experiment = load(root) if (root / "experiment.toml").is_file() else None
     mine = look(root)
-    found = [*machine(mine), *cluster()]
+    found = [*machine(mine), cluster(0 if experiment is None else len(experiment.architectures))]
     if experiment is not None:
-        found += [*folder(root), space(experiment), arrays(experiment)]
+        found += [*folder(root), space(experiment)]
     if on_nodes:
         if experiment is None:
             detail = f"{root} is no experiment; nodes are asked through its folder"
@@ -168,30 +169,18 @@ def space(experiment: Experiment) -> Check:
     )
 
 
-def cluster() -> list[Check]:
-    """Ask the controller."""
+def cluster(indices: int) -> Check:
+    """Ask the controller for its limits, and say how a plan of so many indices would be cut."""
     if not controller.installed():
-        return [Check(name="slurm", verdict="good", detail="not installed; --cluster local is what there is")]
+        return Check(name="slurm", verdict="good", detail="not installed; --cluster local is what there is")
     if not controller.answers():
         remedy = "set SLURM_CONF, or ask the administrators"
-        return [Check(name="slurm", verdict="doubtful", detail="no controller answers", remedy=remedy)]
+        return Check(name="slurm", verdict="doubtful", detail="no controller answers", remedy=remedy)
     limits = controller.limits()
-    jobs = "unknown" if limits.jobs is None else str(limits.jobs)
-    return [
-        Check(
-            name="slurm", verdict="good", detail=f"arrays up to {limits.array} tasks, at most {jobs} queued"
-        )
-    ]
-
-
-def arrays(experiment: Experiment) -> Check:
-    """Say how the plan would be cut."""
-    count = len(experiment.architectures)
-    if not controller.answers():
-        return Check(name="array", verdict="good", detail=f"{count} indices")
-    limits = controller.limits()
-    pieces = -(-count // limits.array)
-    return Check(name="array", verdict="good", detail=f"{count} indices are {pieces} arrays")
+    pieces = cut(range(indices), limits, None)
+    queued = "" if limits.jobs is None else f", at most {limits.jobs} queued"
+    plan = f"; {indices} indices are {len(pieces)} of them" if indices else ""
+    return Check(name="slurm", verdict="good", detail=f"arrays up to {limits.array} tasks{queued}{plan}")
 
 
 def nodes(experiment: Experiment, mine: dict[str, Any]) -> Iterator[Check]:
@@ -202,12 +191,14 @@ def nodes(experiment: Experiment, mine: dict[str, Any]) -> Iterator[Check]:
         names = controller.nodes(str(resources.options.get("partition", "")))[:MOST_NODES]
         place = experiment.layout.submissions.resolve() / f"probe-{uuid.uuid4().hex[:8]}"
         place.mkdir(parents=True)
-        jobs = {}
-        for name in names:
-            asked = resources.with_options({"nodelist": name, "time": 5}, "doctor")
-            submitter = Submitter(experiment.layout.submissions.resolve(), asked, "doctor")
-            job = Job(task=ProbeTask(str(place)), stage="doctor", indices=[[0]])
-            jobs[name] = submitter.submit(job)
+        job = Job(task=ProbeTask(str(place)), stage="doctor", indices=[[0]])
+        with Ledger(place.parent).locked():
+            jobs = {
+                name: Submitter(
+                    place.parent, resources.with_options({"nodelist": name, "time": 5}, "doctor"), "doctor"
+                ).submit(job)
+                for name in names
+            }
     except SlurmError as error:
         yield Check(name="nodes", verdict="bad", detail=str(error))
         return

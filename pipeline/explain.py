@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from pipeline.queue_view import Place, QueueView
-from pipeline.status import StageStatus, stage_status
+from pipeline.status import StageStatus, read_failure, stage_status, with_queue
 from slurm.controller import QueuedTask
 from stages.stage import Experiment, Stage
 from storage_schema import lease
@@ -93,6 +92,21 @@ def explain_all(
     return found
 
 
+def troubled(status: StageStatus, view: QueueView) -> list[int]:
+    """Return the indices that failed, and those that were submitted, are not done and in no queue any more."""
+    unfinished = set(status.unfinished)
+    lost = set() if view.silent else unfinished & set(view.last_places(status.stage))
+    return sorted(lost | set(status.indices["failed"]))
+
+
+def failed(experiment: Experiment, stage: Stage) -> list[int]:
+    """Return the indices whose last run failed, by their own record or by Slurm's; not what was cancelled."""
+    view = QueueView.of(experiment)
+    status = with_queue(stage_status(experiment, stage), view.queued(stage.name))
+    reasons = explain_all(experiment, stage, status, view, troubled(status, view))
+    return [index for index, why in reasons.items() if why.failure not in ("", "cancelled")]
+
+
 def _running(task: QueuedTask) -> Explanation:
     again = f", started again {task.restarts} times" if task.restarts else ""
     sentence = f"it is {task.state.lower()} on {task.node} since {task.started} ({task.elapsed}){again}"
@@ -114,12 +128,13 @@ def _pending(task: QueuedTask, last: list[str]) -> Explanation:
 def _ended(
     experiment: Experiment, stage: Stage, index: int, state: str, place: Place | None, view: QueueView
 ) -> Explanation:
-    kind, message = _recorded(experiment, stage, index)
+    recorded = read_failure(experiment.layout.failure(stage.name, index))
     last = (view.log_tail(place) or [""])[0] if place is not None else ""
     account = view.account(place) if place is not None else None
     ended = account.state.split()[0] if account is not None else ""
     run = f"pipeline run --stage {stage.name} --array {index}"
-    if kind:
+    if recorded is not None:
+        kind, message = recorded
         what = "bad input" if kind.startswith("input") else "defect"
         remedy = (
             f"mend that, then: {run}" if what == "bad input" else f"report it with: pipeline logs {index}"
@@ -147,12 +162,3 @@ def _ended(
     return Explanation(
         state=state, failure="ended", sentence=sentence, remedy=f"run it again: {run}", last_line=last
     )
-
-
-def _recorded(experiment: Experiment, stage: Stage, index: int) -> tuple[str, str]:
-    """Return kind and message of the failure that the index itself recorded, empty if it did not."""
-    try:
-        record = json.loads(experiment.layout.failure(stage.name, index).read_bytes())
-        return str(record["kind"]), f"{record['error']}: {record['message']}".replace("\n", " ")
-    except (OSError, ValueError, KeyError):
-        return "", ""

@@ -91,8 +91,14 @@ def _listed(layout: Layout, folder: str, stage: str) -> set[int]:
 
 
 def _reason(path: Path) -> str:
+    found = read_failure(path)
+    return "unknown: the record of the failure is damaged" if found is None else f"{found[1]} ({found[0]})"
+
+
+def read_failure(path: Path) -> tuple[str, str] | None:
+    """Return kind and message, in one line, of the failure that an index recorded; None without a readable one."""
     try:
         record = json.loads(path.read_bytes())
-        return f"{record['error']}: {record['message']} ({record['kind']})".replace("\n", " ")
+        return str(record["kind"]), f"{record['error']}: {record['message']}".replace("\n", " ")
     except (OSError, ValueError, KeyError):
-        return "unknown: the record of the failure is damaged"
+        return None

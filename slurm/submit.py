@@ -112,8 +112,8 @@ class Submitter:
     def submit(self, job: Job) -> Submission:
         """Submit one job; to be called while the ledger is locked.
 
-        What cuts it off (a full disk, Ctrl-C) may come after Slurm has taken the job. The ledger then keeps its name, and
-        `clear_abandoned` takes the job back.
+        What cuts it off (a full disk, Ctrl-C) may come after Slurm has taken the job. The ledger then keeps its
+        name, and `clear_abandoned` takes the job back.
 
         Raises:
             SlurmError: Slurm refuses it; its words are quoted.

@@ -21,7 +21,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
 
 def test_this_machine_is_fit(experiment: Experiment) -> None:
     found = {check.name: check for check in doctor.examine(experiment.layout.root, on_nodes=False)}
-    assert {"python", "packages", "device", "folder", "space", "array"} <= set(found)
+    assert {"python", "packages", "device", "folder", "space", "slurm"} <= set(found)
     assert not [str(check) for check in found.values() if check.verdict == "bad"]
 
 

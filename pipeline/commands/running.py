@@ -115,15 +115,15 @@ def retry(
     """Submit again what failed, or the indices given, of one stage."""
     from pipeline.cluster import ClusterOptions
     from pipeline.experiment import load
+    from pipeline.explain import failed as failures
     from pipeline.registry import chosen
-    from pipeline.status import stage_status
 
     opened, stages = load(experiment), chosen(stage)
     if len(stages) > 1:
         raise UserError("retry needs one --stage: an index is something else in each of them")
     wanted, throttle = wanted_indices(opened, stages, array)
     if failed or wanted is None:
-        lost = set(stage_status(opened, stages[0]).indices["failed"])
+        lost = set(failures(opened, stages[0]))
         wanted = sorted(lost if wanted is None else lost & set(wanted))
     if not wanted:
         show.facts({"failed": "none; nothing to submit"}, as_json)

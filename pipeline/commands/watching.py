@@ -13,9 +13,11 @@ from pipeline.commands.options import ExperimentOption, JsonOption, StageOption,
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
+    from pipeline.queue_view import QueueView
+    from pipeline.status import StageStatus
     from stages.stage import Experiment, Stage
 
-SHOWN_FAILURES = 10
+SHOWN = 10
 
 
 def status(
@@ -32,6 +34,7 @@ def status(
     """Show what is done, running, queued, partial, failed and missing, from the data and the queue."""
     from pipeline.array_spec import format_array
     from pipeline.experiment import load
+    from pipeline.explain import failed as failures
     from pipeline.registry import chosen
     from pipeline.status import stage_status
 
@@ -41,8 +44,7 @@ def status(
             raise UserError(
                 "--missing and --failed need one --stage: an index is something else in each of them"
             )
-        found = stage_status(opened, stages[0])
-        indices = found.unfinished if missing else found.indices["failed"]
+        indices = stage_status(opened, stages[0]).unfinished if missing else failures(opened, stages[0])
         if indices:
             print(format_array(indices))
         return
@@ -57,59 +59,55 @@ def status(
 
 def _status_once(opened: Experiment, stages: list[Stage], where: str, as_json: bool) -> bool:
     """Print the status; returns whether there is anything that is not done."""
-    from pipeline.array_spec import format_array
-    from pipeline.explain import explain_all
     from pipeline.queue_view import QueueView
-    from pipeline.run import summary
     from pipeline.status import stage_status, with_queue
 
     view = QueueView.of(opened)
     found = [with_queue(stage_status(opened, each), view.queued(each.name)) for each in stages]
-    troubled = {
-        status.stage: sorted({*status.indices["failed"], *_ended_badly(status, view)}) for status in found
-    }
-    reasons = {
-        each.name: explain_all(opened, each, status, view, troubled[each.name])
-        for each, status in zip(stages, found, strict=True)
-    }
-    left = [status.stage for status in found if len(status.indices["done"]) < status.total]
+    left = any(len(status.indices["done"]) < status.total for status in found)
     if as_json:
-        print(json.dumps(_as_record(opened, found, view, reasons)))
-        return bool(left)
-    for status in found:
-        print(summary(status))
-        for index, why in list(reasons[status.stage].items())[:SHOWN_FAILURES]:
-            kind = f"{why.failure}: " if why.failure else ""
-            print(f"  {index}: {kind}{why.sentence}" + (f" | {why.last_line}" if why.last_line else ""))
-        for index, task in sorted(view.queued(status.stage).items())[:SHOWN_FAILURES]:
-            if task.state != "PENDING":
-                again = f", restarts {task.restarts}" if task.restarts else ""
-                print(f"  {index}: {task.state.lower()} on {task.node} for {task.elapsed}{again}")
-            elif task.hopeless:
-                print(f"  {index}: waits in vain ({task.reason})")
-        if troubled[status.stage]:
-            print(
-                f"  again: pipeline retry --stage {status.stage} --array {format_array(troubled[status.stage])}{where}"
-            )
+        print(json.dumps(_as_record(opened, stages, found, view)))
+        return left
+    for stage, status in zip(stages, found, strict=True):
+        _print_stage(opened, stage, status, view, where)
     if view.silent:
         print(f"the queue is not known: {view.silent}")
     todo = [status.stage for status in found if status.unfinished]
-    print(f"next: pipeline run --stage {todo[0]}{where}" if todo else "all done" if not left else "in work")
-    return bool(left)
+    print(f"next: pipeline run --stage {todo[0]}{where}" if todo else "in work" if left else "all done")
+    return left
 
 
-def _ended_badly(status: Any, view: Any) -> list[int]:
-    """Indices that were submitted, are not done, and are in no queue any more."""
-    if view.silent:
-        return []
-    return [i for i in view.last_places(status.stage) if i in set(status.unfinished)]
+def _print_stage(opened: Experiment, stage: Stage, status: StageStatus, view: QueueView, where: str) -> None:
+    from pipeline.array_spec import format_array
+    from pipeline.explain import explain_all, troubled
+    from pipeline.run import summary
+
+    print(summary(status))
+    lost = troubled(status, view)
+    for index, why in explain_all(opened, stage, status, view, lost[:SHOWN]).items():
+        kind = f"{why.failure}: " if why.failure else ""
+        print(f"  {index}: {kind}{why.sentence}" + (f" | {why.last_line}" if why.last_line else ""))
+    queued = sorted(view.queued(stage.name).items())
+    for index, task in [each for each in queued if each[1].state != "PENDING" or each[1].hopeless][:SHOWN]:
+        again = f", restarts {task.restarts}" if task.restarts else ""
+        at_work = f"{task.state.lower()} on {task.node} for {task.elapsed}{again}"
+        print(f"  {index}: " + (f"waits in vain ({task.reason})" if task.hopeless else at_work))
+    if lost:
+        print(f"  again: pipeline retry --stage {stage.name} --array {format_array(lost)}{where}")
 
 
-def _as_record(opened: Experiment, found: list[Any], view: Any, reasons: dict[str, Any]) -> dict[str, Any]:
+def _as_record(
+    opened: Experiment, stages: list[Stage], found: list[StageStatus], view: QueueView
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     from pipeline.array_spec import format_array
+    from pipeline.explain import explain_all, troubled
 
+    reasons = {
+        each.name: explain_all(opened, each, status, view, troubled(status, view))
+        for each, status in zip(stages, found, strict=True)
+    }
     return {
         "identity": opened.identity,
         "stages": {
