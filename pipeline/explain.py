@@ -34,6 +34,7 @@ ENDINGS = {
     "PREEMPTED": ("preempted", "its work is saved: give the run command again"),
     "CANCELLED": ("cancelled", "give the run command again if it is wanted"),
 }
+NOT_BEGUN = "not begun"
 NO_LOG = "0:53"
 """Exit code of a job whose output file the node could not open."""
 
@@ -44,7 +45,8 @@ class Explanation:
 
     Attributes:
         state: As in status; `queued` is the queue's.
-        failure: Class of a failure: out of memory, time, node, preempted, cancelled, folder, bad input, defect.
+        failure: Class of a failure: out of memory, time, node, preempted, cancelled, not begun, folder, bad input,
+            defect, or `ended` where nobody says more.
         sentence: Everything in one.
         remedy: What would help; empty when nothing is wrong.
         last_line: Of its log.
@@ -100,11 +102,11 @@ def troubled(status: StageStatus, view: QueueView) -> list[int]:
 
 
 def failed(experiment: Experiment, stage: Stage) -> list[int]:
-    """Return the indices whose last run failed, by their own record or by Slurm's; not what was cancelled."""
+    """Return the indices whose last run failed, by their own record or by Slurm's; not what was taken back."""
     view = QueueView.of(experiment)
     status = with_queue(stage_status(experiment, stage), view.queued(stage.name))
     reasons = explain_all(experiment, stage, status, view, troubled(status, view))
-    return [index for index, why in reasons.items() if why.failure not in ("", "cancelled")]
+    return [index for index, why in reasons.items() if why.failure not in ("", "cancelled", NOT_BEGUN)]
 
 
 def _running(task: QueuedTask) -> Explanation:
@@ -158,6 +160,9 @@ def _ended(
         return Explanation(state=state, failure=failure, sentence=sentence, remedy=remedy, last_line=last)
     if place is None:
         return Explanation(state=state, failure="", sentence="nobody has run it", remedy=f"run it: {run}")
+    if not last and not ended:
+        sentence = f"its task {place.target} was taken out of the queue before it began"
+        return Explanation(state=state, failure=NOT_BEGUN, sentence=sentence, remedy=f"run it: {run}")
     sentence = f"its task {place.target} is not in the queue any more" + (f" ({ended})" if ended else "")
     return Explanation(
         state=state, failure="ended", sentence=sentence, remedy=f"run it again: {run}", last_line=last

@@ -125,7 +125,7 @@ def test_what_is_queued_is_queued_or_running_whatever_the_data_says(experiment: 
     assert status.indices["running"] == [3]
     assert status.unfinished == [0, *range(4, 12)]
     why = explain_all(experiment, COLLECT, status, seen, [0, 1, 3, 5])
-    assert "not in the queue any more" in why[0].sentence
+    assert "before it began" in why[0].sentence
     assert "priority" in why[1].sentence
     assert "running on node1" in why[3].sentence
     assert "started again 2 times" in why[3].sentence

@@ -29,7 +29,9 @@ SETTINGS = (
 LONG = ("recording.interval=60", "recording.snapshots=12")
 """Ten seconds of work, twice as many on a busy core."""
 SLICED = ("recording.interval=250", "recording.snapshots=20")
-"""More than a slice of one minute holds, of which Slurm may warn at any time."""
+"""A minute of work."""
+SLICES = ("recording.interval=650", "recording.snapshots=20")
+"""More than two slices of a minute hold."""
 MEMORY = "--sbatch=mem=900M"
 
 

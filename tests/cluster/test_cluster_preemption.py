@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import slurm_cluster
-from client import LONG, SLICED, Cluster
+from client import LONG, SLICED, SLICES, Cluster
 
 from stages.stage import Experiment
 from storage_schema.write import file_digests
@@ -64,8 +64,8 @@ def test_a_preempted_task_goes_on(
 
 
 def test_the_time_limit_is_no_error(cluster: Cluster, undisturbed: Undisturbed) -> None:
-    experiment, _ = begin(cluster, "--sbatch=time=1", "--sbatch=signal=USR2@50", settings=SLICED)
-    log = end(cluster, experiment, undisturbed, SLICED)
+    experiment, _ = begin(cluster, "--sbatch=time=1", "--sbatch=signal=USR2@50", settings=SLICES)
+    log = end(cluster, experiment, undisturbed, SLICES)
     assert log.count("stopped by SIGUSR2: requeued") >= 2
     assert "restarts 2" in log
 
