@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= runs/demo
 
-.PHONY: demo test test-cluster lint bench clean
+.PHONY: demo test test-cluster torture lint bench clean
 .DEFAULT_GOAL := test
 
 # The environment is made again when what it should hold has changed.
@@ -27,6 +27,10 @@ test: lint
 # Debian's packages; else they have to be there.
 test-cluster: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/cluster -m cluster
+
+# Kills, failed system calls, power cuts, corruption, races and hostile files; TORTURE=long runs the full numbers.
+torture: .venv/.installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
