@@ -107,6 +107,10 @@ class Cluster:
         kept = checkpoint.load(path, torch.device("cpu"), experiment.identity)
         return int(kept["step"]) if kept else 0
 
+    def lost(self, experiment: Experiment, index: int, ended: float) -> float:
+        """Return the seconds of work between an index's last checkpoint and the end of its process."""
+        return max(0.0, ended - experiment.layout.checkpoint("collect", index).stat().st_mtime)
+
     def log(self, experiment: Experiment, index: int) -> str:
         """Return all that the index's last task has printed."""
         return self.pipeline("logs", str(index), "-e", str(experiment.layout.root), "--lines", "0")

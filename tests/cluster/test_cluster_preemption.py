@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from storage_schema.write import file_digests
 
 pytestmark = pytest.mark.cluster
 Undisturbed = Callable[..., dict[str, str]]
+Figure = Callable[[str], None]
 
 
 def begin(cluster: Cluster, *words: str, settings: tuple[str, ...] = LONG) -> tuple[Experiment, str]:
@@ -36,10 +38,20 @@ def end(
     return cluster.log(experiment, 0)
 
 
-def test_a_requeued_task_goes_on(cluster: Cluster, undisturbed: Undisturbed) -> None:
+def stopped(cluster: Cluster, experiment: Experiment, asked: float) -> str:
+    """Wait until a task that was warned has said that it stops; returns what that cost."""
+    cluster.wait_for(lambda: "stopped by" in cluster.log(experiment, 0), 60, "the stop")
+    saved = experiment.layout.checkpoint("collect", 0).stat().st_mtime
+    return f"saved {max(0.0, saved - asked):.1f} s after it, no mini-batch lost"
+
+
+def test_a_requeued_task_goes_on(cluster: Cluster, undisturbed: Undisturbed, figure: Figure) -> None:
     experiment, job = begin(cluster)
+    asked = time.time()
     cluster.slurm("scontrol", "requeue", job)
+    cost = stopped(cluster, experiment, asked)
     log = end(cluster, experiment, undisturbed)
+    figure(f"scontrol requeue: {cost}, no rerun, byte-equal")
     assert "stopped by SIGTERM: Slurm has decided already" in log
     assert "restarts 1" in log
     assert "restarts 2" not in log
@@ -50,59 +62,73 @@ def test_a_requeued_task_goes_on(cluster: Cluster, undisturbed: Undisturbed) -> 
     "partition", ["main", "nograce", "cancel"], ids=["grace-5", "grace-0", "cancel-mode"]
 )
 def test_a_preempted_task_goes_on(
-    partition: str, user_signal: bool, cluster: Cluster, undisturbed: Undisturbed
+    partition: str, user_signal: bool, cluster: Cluster, undisturbed: Undisturbed, figure: Figure
 ) -> None:
     slurm_cluster.start(user_signal=user_signal)
     experiment, _ = begin(cluster, f"--sbatch=partition={partition}")
     rush = ("sbatch", "-p", "urgent", "-N4", "--exclusive", "--mem=3900", "-o", "/dev/null")
+    asked = time.time()
     assert "Submitted" in cluster.slurm(*rush, "--wrap", "srun sleep 3")
-    cluster.wait_for(lambda: "stopped by" in cluster.log(experiment, 0), 60, "the stop")
+    cost = stopped(cluster, experiment, asked)
     saved = cluster.step(experiment, 0)
     assert saved % 60 or saved == 720, "it stopped at the next mini-batch, not at a snapshot"
     log = end(cluster, experiment, undisturbed)
     assert re.search(r"restarts 1", log)
+    warned = "with" if user_signal else "without"
+    figure(f"preemption from {partition}, {warned} user signal: {cost}, no rerun, byte-equal")
 
 
-def test_the_time_limit_is_no_error(cluster: Cluster, undisturbed: Undisturbed) -> None:
+def test_the_time_limit_is_no_error(cluster: Cluster, undisturbed: Undisturbed, figure: Figure) -> None:
     experiment, _ = begin(cluster, "--sbatch=time=1", "--sbatch=signal=USR2@50", settings=SLICES)
     log = end(cluster, experiment, undisturbed, SLICES)
     assert log.count("stopped by SIGUSR2: requeued") >= 2
     assert "restarts 2" in log
+    figure("time limit, twice: no mini-batch lost, no rerun, byte-equal")
 
 
 def test_a_cancelled_task_stays_cancelled_until_it_is_run_again(
-    cluster: Cluster, undisturbed: Undisturbed
+    cluster: Cluster, undisturbed: Undisturbed, figure: Figure
 ) -> None:
     experiment, _ = begin(cluster)
-    root = str(experiment.layout.root)
+    root, asked = str(experiment.layout.root), time.time()
     assert "collect 0" in cluster.pipeline("cancel", "-e", root)
+    cost = stopped(cluster, experiment, asked)
     cluster.wait_until_idle()
     assert cluster.done(experiment) == set()
     assert cluster.step(experiment, 0) > 0
     assert "cancelled" in cluster.pipeline("explain", "0", "-e", root, "--json")
     cluster.submit(experiment, "--array", "0")
     end(cluster, experiment, undisturbed)
+    figure(f"scancel: {cost}, one rerun, byte-equal")
 
 
-def test_a_killed_step_is_seen_and_run_again(cluster: Cluster, undisturbed: Undisturbed) -> None:
+def test_a_killed_step_is_seen_and_run_again(
+    cluster: Cluster, undisturbed: Undisturbed, figure: Figure
+) -> None:
     experiment, job = begin(cluster)
     cluster.slurm("scancel", "--signal=KILL", f"{job}.0")
+    lost = cluster.lost(experiment, 0, time.time())
     cluster.wait_until_idle()
     root = str(experiment.layout.root)
     assert "collect" in cluster.pipeline("status", "-e", root)
     cluster.submit(experiment, "--array", "0")
     end(cluster, experiment, undisturbed)
+    figure(f"SIGKILL of the step: {lost:.1f} s of work lost, one rerun, byte-equal")
 
 
-def test_a_node_without_power_loses_one_snapshot_at_most(cluster: Cluster, undisturbed: Undisturbed) -> None:
+def test_a_node_without_power_loses_one_snapshot_at_most(
+    cluster: Cluster, undisturbed: Undisturbed, figure: Figure
+) -> None:
     experiment, job = begin(cluster)
     node = cluster.slurm("squeue", "-h", "-j", job, "-o", "%N")
     saved = cluster.step(experiment, 0)
     slurm_cluster.cut_node(node)
+    lost = cluster.lost(experiment, 0, time.time())
     cluster.slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=power")
     assert cluster.step(experiment, 0) >= saved
     log = end(cluster, experiment, undisturbed)
     assert "restarts 1" in log
+    figure(f"power cut of the node: {lost:.1f} s of work lost, no rerun, byte-equal")
     slurm_cluster.start()
 
 

@@ -1,4 +1,4 @@
-"""The campaign of faults: how long it is, its seed, and its figures at the end of the run.
+"""The campaign of faults: how long it is, and its seed.
 
 `make torture` takes some minutes; `TORTURE=long make torture` runs the full numbers. `TORTURE_SEED` repeats a run.
 """
@@ -11,12 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FIGURES = pytest.StashKey[list[str]]()
 FOLDER = Path(__file__).parent
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FIGURES] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,16 +30,3 @@ def often() -> Callable[[int, int], int]:
 @pytest.fixture(scope="session")
 def torture_seed() -> int:
     return int(os.environ.get("TORTURE_SEED", "20261124"))
-
-
-@pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Take a sentence with what was measured, for the summary of the run."""
-    return request.config.stash[FIGURES].append
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[FIGURES]:
-        terminalreporter.section("figures of the campaign")
-        for line in config.stash[FIGURES]:
-            terminalreporter.write_line(line)
