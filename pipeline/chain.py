@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import gather
 from pipeline.execute import EXIT_DONE
 from pipeline.experiment import load
 from pipeline.registry import STAGES
@@ -25,9 +26,9 @@ class LinkTask:
         """Gather and create; see `slurm.task.Task`."""
         experiment = load(Path(self.root))
         try:
-            STAGES[self.done].finalise(experiment)
+            gather.finalise(experiment, STAGES[self.done])
             if self.following is not None:
-                STAGES[self.following].prepare(experiment)
+                gather.prepare(experiment, STAGES[self.following])
         except UserError as error:
             print(f"after {self.done}: {error}", file=sys.stderr, flush=True)
             return EXIT_FAILED

@@ -35,6 +35,7 @@ for command in (
     watching.doctor,
     reading.inspect,
     reading.verify,
+    reading.repair,
     reading.predict,
 ):
     app.command()(command)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import config
+from pipeline import config, gather
 from pipeline.array_spec import format_array
 from pipeline.chain import LinkTask, link_name
 from pipeline.execute import IndexTask
@@ -145,7 +145,7 @@ class Chain:
             indices: list[int] = list(range(stage.num_tasks(self._experiment)))
         else:
             if not self.after:
-                stage.prepare(self._experiment)
+                gather.prepare(self._experiment, stage)
             indices = missing_indices(self._experiment, stage, wanted)
         queued = self._view.queued(stage.name)
         todo = [index for index in indices if index not in queued]
@@ -157,7 +157,7 @@ class Chain:
         if jobs:
             self._link(stage.name, following.name if following else None, jobs)
         elif not self.after:
-            stage.finalise(self._experiment)
+            gather.finalise(self._experiment, stage)
             self.inline.append(stage.name)
 
     def preview(self, stage: Stage, wanted: Sequence[int] | None) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from pipeline import gather
 from pipeline.array_spec import format_array
 from pipeline.experiment import load
 from pipeline.identity import Identities
@@ -113,6 +114,7 @@ def _attempt(
     try:
         identities = Identities(experiment)  # somebody may have done it before the lease was ours
         if not identities.done(stage, index):
+            _begin(experiment, stage, index, lease)
             with StopFlag() as flag:
                 execution = _execution(
                     experiment, stage, index, lease, flag, allow_device_change, poll, identities
@@ -131,6 +133,19 @@ def _attempt(
         _fail(experiment, stage, index, lease, error)
         _release(lease, finished=False)
         return EXIT_FAILED
+
+
+def _begin(experiment: Experiment, stage: Stage, index: int, lease: Lease) -> None:
+    """Take away the marker that no longer holds, before its files are overwritten, and what killed writers left.
+
+    Stopped midway, and with the settings changed back, it would vouch for files of which some are new.
+    """
+    marker = experiment.layout.marker(stage.name, index)
+    with lease.guard():
+        gather.clear_index(experiment, stage, index)
+        if marker.exists():
+            marker.unlink()
+            durable.sync_folder(marker.parent)
 
 
 def _stopped_while_waiting(poll: Callable[[], None]) -> bool:

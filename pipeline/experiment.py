@@ -9,6 +9,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
 from stages.stage import Experiment, ExperimentConfig
-from storage_schema import durable, schema
+from storage_schema import durable, markers, schema
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
 
@@ -113,6 +114,48 @@ def change(root: Path, settings: Sequence[str], *, write: bool = True) -> Experi
         first = path.read_text(encoding="utf-8").partition("\n")[0]
         durable.write(path, config.to_toml(resolved, first, tree[config.SLURM]).encode())
     return replace(before, config=resolved)
+
+
+def damaged_files(root: Path) -> dict[Path, bytes]:
+    """Return plan and identity as they follow from the settings, as far as those on disk are damaged.
+
+    Raises:
+        ExperimentError: What follows from the settings is not what was made here: the settings were changed too.
+    """
+    layout = Layout(root)
+    resolved = config.read(layout.config)
+    try:
+        record = _read_identity(layout.identity)
+    except (ExperimentError, FileNotFoundError):
+        record = None
+    plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
+    if record is not None and hashlib.sha256(plan).hexdigest() == record["plan"]:
+        return {}
+    labels = known_labels(resolved.labels)
+    drawn = _plan_csv(draw(resolved.architectures, labels, resolved.data.name), labels)
+    data = content_digest(resolved.data) if record is None else record["data"]
+    fresh = identity_record(resolved, drawn, data)
+    made = _identity_of_markers(layout) if record is None else record["identity"]
+    if made not in (None, fresh["identity"]):
+        raise ExperimentError(
+            f"{layout.config} leads to experiment {fresh['identity']}, but {made} was made here; "
+            "restore experiment.toml, plan.csv and identity.json from a copy"
+        )
+    contents = {layout.plan: drawn, layout.identity: (json.dumps(fresh, indent=1) + "\n").encode()}
+    return {path: content for path, content in contents.items() if not _has(path, content)}
+
+
+def _has(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _identity_of_markers(layout: Layout) -> str | None:
+    """What the collected data say they belong to; None where nothing is collected."""
+    for index in sorted(markers.done_indices(layout.markers("collect"))):
+        with suppress(markers.MarkerError):
+            found = markers.load(layout.marker("collect", index))
+            return None if found is None else found.identity
+    return None
 
 
 def check_preset(root: Path, preset: str, settings: Sequence[str]) -> None:

@@ -60,7 +60,9 @@ class Identities:
 
     def _marker(self, each: Input) -> Marker | None:
         if each not in self._markers:
-            self._markers[each] = _load(self._experiment.layout.marker(each.stage, each.index))
+            marker = _load(self._experiment.layout.marker(each.stage, each.index))
+            own = marker is not None and Input(marker.stage, marker.index) == each
+            self._markers[each] = marker if own else None
         return self._markers[each]
 
 
@@ -81,7 +83,7 @@ class DoneCounter:
 
     def _is_done(self, index: int) -> bool:
         marker = _load(self._layout.marker(self._stage, index))
-        return marker is not None and marker.identity == self._wanted[index]
+        return marker is not None and (marker.index, marker.identity) == (index, self._wanted[index])
 
 
 def _load(path: Path) -> Marker | None:

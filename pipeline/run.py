@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from pipeline import gather
 from pipeline.array_spec import format_array
 from pipeline.execute import EXIT_DONE, IndexTask, execute
 from pipeline.identity import DoneCounter
@@ -62,7 +63,7 @@ def run_stage(
 ) -> int:
     """Run what is missing of the wanted indices of a stage, and gather its results; returns an exit code."""
     with StopFlag() as flag:  # a signal before, between or after the indices is a polite stop as well
-        stage.prepare(experiment)
+        gather.prepare(experiment, stage)
         indices = missing_indices(experiment, stage, wanted)
         stale = set(indices) & set(stage_status(experiment, stage).indices["stale"])
         if stale:
@@ -78,7 +79,7 @@ def run_stage(
                     code = _inline(experiment, stage, indices, options, poll, flag)
                 else:
                     code = _local(experiment, stage, indices, workers, options, poll, console)
-        stage.finalise(experiment)
+        gather.finalise(experiment, stage)
         return EXIT_STOPPED if flag() else code
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline import gather
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.identity import Identities
 from pipeline.status import stage_status
@@ -20,7 +21,7 @@ from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
 from stages.settings import ConfigError
 from stages.stage import Experiment, Stage
-from storage_schema import markers, schema
+from storage_schema import markers, schema, sealed, write
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
 from storage_schema.read import open_dynamics
@@ -32,35 +33,111 @@ class VerifyError(UserError, RuntimeError):
     """A verification that did not come to its end."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something on disk that is not as it was written.
+
+    Attributes:
+        index: Of the stage; None for what its indices share.
+        paths: What to move aside before it is computed again.
+        text: What is wrong, and what would help.
+    """
+
+    stage: str
+    index: int | None
+    paths: tuple[Path, ...]
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def verify_digests(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[str]:
-    """Compare the files of finished indices with their markers; returns one line for each that differs."""
-    return [finding for index in indices for finding in _verify_index(experiment, stage, index)]
+    """Compare files with what vouches for them; returns one line for each that differs."""
+    return [str(finding) for finding in find(experiment, stage, indices)]
 
 
-def _verify_index(experiment: Experiment, stage: Stage, index: int) -> list[str]:
-    path = experiment.layout.marker(stage.name, index)
+def find(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> Iterator[Finding]:
+    """Compare the files of indices with their markers, and checkpoints with their seals."""
+    identities = Identities(experiment)
+    for index in indices:
+        yield from _marked(experiment, stage, index, identities)
+        yield from _checkpoint(experiment, stage, index)
+
+
+def find_shared(experiment: Experiment, stage: Stage) -> Iterator[Finding]:
+    """Compare what a stage's indices share with the marker that vouches for it."""
+    again, path = f"run --stage {stage.name}", experiment.layout.shared(stage.name)
+    try:
+        marker = gather.marker(experiment, stage)
+    except markers.MarkerError as error:
+        yield Finding(stage=stage.name, index=None, paths=(path,), text=f"{error}; delete it and {again}")
+        return
+    if marker is None:
+        return
+    files = stage.shared(experiment)
+    for name, state in _states(marker.digests, write.digests(files), files).items():
+        paths = (files[name], path) if name in files else (path,)
+        text = f"{stage.name}: {name} {state}; pipeline repair, or delete it and {path}, then {again}"
+        yield Finding(stage=stage.name, index=None, paths=paths, text=text)
+
+
+def _marked(experiment: Experiment, stage: Stage, index: int, identities: Identities) -> Iterator[Finding]:
+    path, files = experiment.layout.marker(stage.name, index), stage.files(experiment, index)
+    everything, where = (path, *files.values()), f"{stage.name} {index}"
+    again = f"delete {path} and run --stage {stage.name} --array {index}"
     try:
         marker = markers.load(path)
     except markers.MarkerError as error:
-        return [str(error)]
+        yield Finding(stage=stage.name, index=index, paths=everything, text=str(error))
+        return
     if marker is None:
-        return []
-    where = f"{stage.name} {index}"
-    again = f"delete {path} and run --stage {stage.name} --array {index}"
-    if not Identities(experiment).done(stage, index) or marker.index != index or marker.stage != stage.name:
-        return [f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"]
-    found, expected = stage.digests(experiment, marker), stage.files(experiment, index)
-    names = dict.fromkeys((*expected, *found, *marker.digests))
-    states = {name: _state(marker.digests.get(name), found.get(name)) for name in names}
-    return [f"{where}: {name} {state}; {again}" for name, state in states.items() if state]
+        return
+    if marker.index != index or marker.stage != stage.name:
+        text = f"{where}: the marker is of {marker.stage} {marker.index}; {again}"
+        yield Finding(stage=stage.name, index=index, paths=everything, text=text)
+        return
+    if not identities.done(stage, index) and stage.settings(experiment, index) is None:
+        text = f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"
+        yield Finding(stage=stage.name, index=index, paths=everything, text=text)
+        return
+    found = stage.digests(experiment, marker)
+    for name, state in _states(marker.digests, found, files).items():
+        text = f"{where}: {name} {state}; {again}"
+        yield Finding(stage=stage.name, index=index, paths=everything, text=text)
+
+
+def _checkpoint(experiment: Experiment, stage: Stage, index: int) -> Iterator[Finding]:
+    path = experiment.layout.checkpoint(stage.name, index)
+    try:
+        damaged = sealed.read(path) is None
+    except FileNotFoundError:
+        return
+    if damaged:
+        text = f"{stage.name} {index}: its checkpoint is damaged; the next run begins it anew"
+        yield Finding(stage=stage.name, index=index, paths=(path,), text=text)
+
+
+def _states(kept: Mapping[str, str], found: Mapping[str, str], expected: Iterable[str]) -> dict[str, str]:
+    names = dict.fromkeys((*expected, *found, *kept))
+    states = {name: _state(kept.get(name), found.get(name)) for name in names}
+    return {name: state for name, state in states.items() if state}
 
 
 def _state(kept: str | None, found: str | None) -> str | None:
     if kept is None:
-        return "has no digest in the marker"
+        return None if found is None else "has no digest in the marker"
     if found is None:
         return "is missing"
     return None if found == kept else "differs from its digest"
+
+
+def on_disk(experiment: Experiment, stage: Stage) -> list[int]:
+    """Return the indices of a stage that have a marker or a checkpoint, whatever they are worth."""
+    folders = (experiment.layout.markers(stage.name), experiment.layout.checkpoint(stage.name, 0).parent)
+    names = [path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    there = {int(name) for name in names if name.isdigit()}
+    return sorted(there & set(range(stage.num_tasks(experiment))))
 
 
 def without_marker(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[int]:

@@ -146,6 +146,10 @@ class Stage(Protocol):
         """Create what the indices share; harmless when repeated or done by several processes at once."""
         return
 
+    def restore(self, experiment: Experiment) -> None:
+        """Create again what is missing of what the indices share, where the stage was begun before."""
+        self.prepare(experiment)
+
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Compute one index, resuming from its checkpoint.
 
@@ -163,6 +167,10 @@ class Stage(Protocol):
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the files and folders that an index writes, by the names of their digests."""
+
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """Return the files, as far as they are there, that `prepare` makes and `finalise` gathers."""
+        return {}
 
     def digests(self, experiment: Experiment, marker: Marker) -> dict[str, str]:
         """Return digests of what is on disk now of a finished index, by the names in its marker."""

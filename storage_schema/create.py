@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,13 +15,12 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
-from storage_schema import schema
-from storage_schema.durable import PARTIAL, sync_folder
+from storage_schema import durable, schema
 from storage_schema.schema import Lengths, Sizes, Variable
 
 
 def create(path: Path, sizes: Sizes, values: Mapping[str, Any], attributes: Mapping[str, Any]) -> None:
-    """Create the store at `path`, unless it is there.
+    """Create the store at `path`, or what is missing of the one that is there.
 
     It is built beside `path` and renamed into place: at no moment is a half-made store seen, and of two
     processes that create it at once the second one's copy is dropped.
@@ -33,11 +31,11 @@ def create(path: Path, sizes: Sizes, values: Mapping[str, Any], attributes: Mapp
         values: Arrays of the coordinate and static variables, by name.
         attributes: What the store says of itself (identity, data set, sample).
     """
-    if path.exists():
-        return
+    durable.make_folder(path.parent)
     with _beside(path) as temporary:
         _fill(temporary, schema.VARIABLES, sizes, values, attributes)
-        _rename(temporary, path)
+        if not _rename(temporary, path):
+            _add_missing(temporary, path)
 
 
 def replace(
@@ -53,12 +51,12 @@ def replace(
         values: Arrays of all variables, by name.
         attributes: What the store says of itself: where it comes from.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    durable.make_folder(path.parent)
     sizes = Lengths({v.dims[0]: len(values[name]) for name, v in variables.items() if len(v.dims) == 1})
     with _beside(path) as temporary:
         _fill(temporary, variables, sizes, values, attributes)
         if path.exists():
-            old = _partial(path)
+            old = durable.beside(path)
             path.rename(old)
             shutil.rmtree(old)
         temporary.rename(path)
@@ -67,16 +65,12 @@ def replace(
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """Give a place beside `path` for a new store; what was not renamed away by the end is removed."""
-    temporary = _partial(path)
+    temporary = durable.beside(path)
     try:
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    sync_folder(path.parent)
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+    durable.sync_folder(path.parent)
 
 
 def _fill(
@@ -95,7 +89,7 @@ def _fill(
     for folder, _, files in os.walk(path):
         for file in files:
             _sync_file(Path(folder) / file)
-        sync_folder(Path(folder))
+        durable.sync_folder(Path(folder))
 
 
 def _create_array(
@@ -164,9 +158,21 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _rename(temporary: Path, path: Path) -> None:
+def _rename(temporary: Path, path: Path) -> bool:
+    """Rename the new store into place; false where one is there."""
     try:
         temporary.rename(path)
     except OSError:
         if not path.exists():
             raise
+        return False
+    return True
+
+
+def _add_missing(temporary: Path, path: Path) -> None:
+    for file in sorted(temporary.rglob("*")):
+        place = path / file.relative_to(temporary)
+        if file.is_file() and not place.exists():
+            durable.make_folder(place.parent)
+            file.rename(place)
+            durable.sync_folder(place.parent)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +25,8 @@ def write(path: Path, content: bytes | bytearray | memoryview | Callable[[Binary
         path: Where the content goes; missing folders are made.
         content: The bytes, or a function that writes them to the open file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+    make_folder(path.parent)
+    temporary = beside(path)
     try:
         with temporary.open("xb") as file:
             if callable(content):
@@ -37,6 +40,38 @@ def write(path: Path, content: bytes | bytearray | memoryview | Callable[[Binary
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each durably: a file in a folder that a power cut takes away is gone too."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        path.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error
+    sync_folder(path.parent)
+
+
+def beside(path: Path) -> Path:
+    """Return the temporary name of what will be renamed to `path`."""
+    return path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+
+
+def remove_left_beside(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left; whoever calls it is its only writer."""
+    if path.parent.is_dir():
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
+            remove(left)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder that may be gone already."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -75,6 +75,10 @@ class Layout:
         """The folder of a stage's done-markers."""
         return self.root / "markers" / stage
 
+    def shared(self, stage: str) -> Path:
+        """The marker of what the indices of a stage share: made before them, or gathered from them."""
+        return self.root / "markers" / stage / "shared.json"
+
     def checkpoint(self, stage: str, index: int) -> Path:
         """The state to resume one index of a stage from; gone once it is done."""
         return self.root / "checkpoints" / stage / f"{index:05d}.pt"

@@ -17,7 +17,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from storage_schema import durable
 
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
+SHARED = 1 << 40
+"""The byte of a stage's lock file for what its indices share."""
 
 
 class LeaseTakenError(RuntimeError):
@@ -93,7 +95,7 @@ class Lease:
         Raises:
             LeaseTakenError: Its owner is alive.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(path.parent)
         with _locked(lock, index):
             current = read(path)
             if current is not None and not current.gone() and _age(path) < STALE_SECONDS:
@@ -174,6 +176,12 @@ def _locked(lock: Path, index: int) -> Iterator[None]:
         yield
     finally:
         os.close(handle)  # drops the lock
+
+
+def exclusive(lock: Path, index: int = SHARED) -> AbstractContextManager[None]:
+    """Hold the lock under which everything of one index is written, or what the indices share."""
+    durable.make_folder(lock.parent)
+    return _locked(lock, index)
 
 
 def _boot() -> str:

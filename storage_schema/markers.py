@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,9 @@ class Marker:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the marker durably."""
-        durable.write_json(path, asdict(self))
+        """Write the marker durably, with a digest of what it says."""
+        content = json.loads(json.dumps(asdict(self)))  # as it will be read
+        durable.write_json(path, content | {"sha256": _digest(content)})
 
 
 def load(path: Path) -> Marker | None:
@@ -47,13 +50,21 @@ def load(path: Path) -> Marker | None:
         MarkerError: It is there but is not a marker.
     """
     try:
-        return Marker(**json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
+        # The first markers that were written have no digest of their own.
+        if content.pop("sha256", _digest(content)) != _digest(content):
+            raise ValueError("its SHA-256 differs")
+        return Marker(**content)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise MarkerError(
             f"{path} is not a readable marker ({error}); delete it and run the stage again"
         ) from error
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def done_indices(folder: Path) -> set[int]:

@@ -9,6 +9,7 @@ reads while the file is being replaced finds the same bytes at the same offsets 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,17 @@ def file_digests(path: Path, index: int) -> dict[str, str]:
     return {
         name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in found.items() if file.is_file()
     }
+
+
+def shared_files(path: Path) -> dict[str, Path]:
+    """Return the store's files that belong to no single architecture, by their paths within it."""
+    found: dict[str, Path] = {}
+    for folder, folders, files in os.walk(path):
+        inside = Path(folder).relative_to(path)
+        if str(inside) in TASK_ARRAYS:
+            folders.clear()  # its chunks
+        found |= {str(inside / file): Path(folder) / file for file in files}
+    return found
 
 
 def write_gathered(path: Path, values: Mapping[str, Any]) -> None:

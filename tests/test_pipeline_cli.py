@@ -341,7 +341,8 @@ def test_a_second_interrupt_does_not_wait(cluster: str, tmp_path: Path) -> None:
     time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode in (75, 130)  # 75: it had saved before the second one came
+    # 75: it had saved before the second one came; killed by it: it was on its way out already.
+    assert process.returncode in (75, 130, -signal.SIGINT)
     assert "Traceback" not in err
     assert "run the same command" in err
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,11 @@ def change(experiment: Experiment, name: str, index: int, place: tuple[int, ...]
 
 
 def edit_marker(experiment: Experiment, stage: str, index: int, **changes: Any) -> None:
+    """Save another marker, its own digest included."""
     path = experiment.layout.marker(stage, index)
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    kept = markers.load(path)
+    assert kept is not None
+    replace(kept, **changes).save(path)
 
 
 def files(root: Path) -> dict[Path, bytes]:

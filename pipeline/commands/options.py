@@ -19,6 +19,7 @@ PresetOption = Annotated[
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Change nothing: say what would be done.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ClusterOption = Annotated[
     str,

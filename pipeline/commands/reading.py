@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline import show
-from pipeline.commands.options import ExperimentOption, JsonOption, StageOption, wanted_indices
+from pipeline.commands.options import DryRunOption, ExperimentOption, JsonOption, StageOption, wanted_indices
 
 
 def inspect(
@@ -58,19 +58,24 @@ def verify(
 
     opened, stages = load(experiment), chosen(stage)
     wanted, _ = wanted_indices(opened, stages, array)
-    findings, checked, partial = [], 0, {}
+    findings: list[str] = []
+    checked, partial, stale = 0, {}, {}
     collected = _among(stage_status(opened, STAGES["collect"]).indices["done"], wanted)
     again = verification.choose_sample(collected, sample, seed) if sample else []
     for each in stages:
         status = stage_status(opened, each)
         done = _among(status.indices["done"], wanted)
-        findings += verification.verify_digests(opened, each, _tracked(done, f"{each.name}: digests"))
+        there = _among(verification.on_disk(opened, each), wanted)
+        findings += verification.verify_digests(opened, each, _tracked(there, f"{each.name}: digests"))
+        findings += map(str, verification.find_shared(opened, each) if wanted is None else ())
         checked += len(done)
+        stale[each.name] = format_array(_among(status.indices["stale"], wanted))
         unfinished = verification.without_marker(opened, each, _among(status.unfinished, wanted))
         partial[each.name] = format_array(unfinished)
     findings += verification.verify_by_training(opened, _tracked(again, "trained again")) if again else []
     if as_json:
-        told = {"checked": checked, "trained_again": sample, "findings": findings, "partial": partial}
+        told = {"checked": checked, "trained_again": sample, "findings": findings}
+        told |= {"partial": partial, "stale": stale}
         print(json.dumps(told))
     else:
         print("\n".join(findings) or f"{checked} finished indices are as they were computed", end="")
@@ -78,7 +83,49 @@ def verify(
         for name, indices in partial.items():
             if indices:
                 print(f"partial, without a done-marker: {name} {indices}; finish them: run --stage {name}")
+        for name, indices in stale.items():
+            if indices:
+                print(f"done with other settings or inputs: {name} {indices}; run --stage {name}")
     raise typer.Exit(1 if findings else 0)
+
+
+def repair(
+    stage: StageOption = "all",
+    array: Annotated[str | None, typer.Option(help="Only these indices: 0-999, 1,5,9-12.")] = None,
+    experiment: ExperimentOption = Path(),
+    dry_run: DryRunOption = False,
+    rerun: Annotated[bool, typer.Option(help="Compute again what was moved aside, here.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 shares the cores out.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Move what `verify` finds damaged into `damaged/`, and compute just that again."""
+    from rich.console import Console
+
+    from pipeline import repair as repairing
+    from pipeline.experiment import load
+    from pipeline.registry import chosen
+    from pipeline.run import RunOptions
+
+    restored = repairing.restore_root(experiment, dry_run=dry_run)
+    if restored and dry_run:
+        print(json.dumps({"findings": restored, "dry_run": True}) if as_json else "\n".join(restored))
+        return
+    opened, stages = load(experiment), chosen(stage)
+    wanted, _ = wanted_indices(opened, stages, array)
+    found = repairing.damage(opened, stages, wanted)
+    moved = [] if dry_run else repairing.move_aside(opened, found)
+    code = 0
+    if rerun and found and not dry_run:
+        options = RunOptions(cluster="local", workers=workers)
+        code = repairing.rerun(opened, stages, found, options, Console(stderr=True))
+    findings = [*restored, *map(str, found)]
+    if as_json:
+        facts = {"findings": findings, "moved": [str(path) for path in moved], "dry_run": dry_run}
+        print(json.dumps(facts | {"arrays": repairing.arrays(found)}))
+    else:
+        print("\n".join(findings) or "nothing is damaged")
+        print(repairing.told(opened, found, moved, rerun=rerun, dry_run=dry_run), end="")
+    raise typer.Exit(code)
 
 
 def predict(

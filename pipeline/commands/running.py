@@ -163,6 +163,7 @@ def worker(
     ] = False,
 ) -> None:
     """Run one index, for one's own job scripts; in a Slurm job it asks to be requeued when it is stopped."""
+    from pipeline import gather
     from pipeline.execute import IndexTask
     from pipeline.experiment import load
     from pipeline.registry import chosen
@@ -172,7 +173,7 @@ def worker(
     if len(stages) > 1:
         raise UserError("worker needs one --stage: an index is something else in each of them")
     wanted_indices(opened, stages, str(index))
-    stages[0].prepare(opened)
+    gather.prepare(opened, stages[0])
     task = IndexTask(str(opened.layout.root.resolve()), stages[0].name, allow_device_change, patient=True)
     raise typer.Exit(run_indices(task, [index]))
 

@@ -15,7 +15,7 @@ from storage_schema import markers, schema
 from storage_schema.create import create
 from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
-from storage_schema.write import TASK_ARRAYS, object_path, write_gathered
+from storage_schema.write import TASK_ARRAYS, object_path, shared_files, write_gathered
 
 
 class CollectStage(Stage):
@@ -35,7 +35,11 @@ class CollectStage(Stage):
         """
         if experiment.layout.dynamics.exists():
             check_identity(experiment.layout.dynamics, experiment.identity)
-            return
+        else:
+            self.restore(experiment)
+
+    def restore(self, experiment: Experiment) -> None:
+        """Create the store, or what is missing of it."""
         sizes = store_sizes(experiment)
         attributes = {
             "title": "training dynamics: statistics of weights and gradients",
@@ -69,6 +73,10 @@ class CollectStage(Stage):
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the architecture's part of the store."""
         return {name: object_path(experiment.layout.dynamics, name, index) for name in TASK_ARRAYS}
+
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """Everything of the store but the architectures' parts."""
+        return shared_files(experiment.layout.dynamics)
 
 
 def _dtype(name: str) -> Any:

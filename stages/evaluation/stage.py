@@ -109,6 +109,11 @@ class EvaluateStage(Stage):
             if _complete(experiment, source):
                 write_report(experiment, source.name, source.experiment)
 
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """Tables and pictures, of every source there ever was."""
+        folder = experiment.layout.root / "evaluation"
+        return {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*")) if p.is_file()}
+
     def report(self, experiment: Experiment) -> list[str]:
         """Return the tables of τ and where the pictures are."""
         lines: list[str] = []

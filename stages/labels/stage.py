@@ -62,6 +62,10 @@ class LabelsStage(Stage):
         """Return nothing: a label is in its marker."""
         return {}
 
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """The table of all labels."""
+        return {"labels": experiment.layout.labels}
+
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return the digest of the label in the marker."""
         return {"label": label_digest(marker.result["label"])} if "label" in marker.result else {}

@@ -51,6 +51,10 @@ class SplitStage(Stage):
         """The three files."""
         return splits.paths(experiment.layout.split(index))
 
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """Which architectures are split, and the report."""
+        return {"architectures": experiment.layout.split_sample, "report": experiment.layout.split_report}
+
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Draw one trial's split."""
         labels = _sample(experiment)

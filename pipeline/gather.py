@@ -1,0 +1,106 @@
+"""What the indices of a stage share: made before them, gathered after them, by one process at a time.
+
+A marker of its own vouches for it, as the indices' markers do for theirs. It is taken away while something is
+gathered: after a kill nothing vouches for what was being written, and the next run gathers again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.stage import Experiment, Stage
+from storage_schema import durable, lease, markers, write
+
+INDEX = -1
+"""Of the marker, where others have the index they are of."""
+
+
+def prepare(experiment: Experiment, stage: Stage) -> None:
+    """Create what the indices of a stage share, unless it is there, and clear away what killed writers have left."""
+    with lease.exclusive(experiment.layout.lease_lock(stage.name)):
+        _clear(experiment, stage)
+        before = write.digests(stage.shared(experiment))
+        stage.prepare(experiment)
+        after = write.digests(stage.shared(experiment))
+        known = _known(experiment, stage)
+        if known is None or before != after:
+            # What was there before and is not vouched for stays so: it may be damaged.
+            new = {name: value for name, value in after.items() if before.get(name) != value}
+            _vouch(experiment, stage, after if known is None else known | new)
+    _clear_indices(experiment, stage)
+
+
+def finalise(experiment: Experiment, stage: Stage) -> None:
+    """Gather what the finished indices of a stage say."""
+    with lease.exclusive(experiment.layout.lease_lock(stage.name)):
+        _clear(experiment, stage)
+        experiment.layout.shared(stage.name).unlink(missing_ok=True)
+        stage.finalise(experiment)
+        _vouch(experiment, stage, write.digests(stage.shared(experiment)))
+
+
+def marker(experiment: Experiment, stage: Stage) -> markers.Marker | None:
+    """Return what vouches for what the indices share; None where nothing does.
+
+    Raises:
+        MarkerError: It is damaged.
+    """
+    path = experiment.layout.shared(stage.name)
+    found = markers.load(path)
+    if found is not None and (found.stage, found.index, found.identity) != _of(experiment, stage):
+        raise markers.MarkerError(f"{path} is of {found.stage} {found.index}, {found.identity}")
+    return found
+
+
+def _of(experiment: Experiment, stage: Stage) -> tuple[str, int, str]:
+    return stage.name, INDEX, experiment.identity
+
+
+def _known(experiment: Experiment, stage: Stage) -> dict[str, str] | None:
+    try:
+        found = marker(experiment, stage)
+    except markers.MarkerError:
+        return {}
+    return None if found is None else found.digests
+
+
+def _vouch(experiment: Experiment, stage: Stage, digests: dict[str, str]) -> None:
+    if digests:
+        name, index, identity = _of(experiment, stage)
+        found = markers.Marker(stage=name, index=index, identity=identity, fence=0, digests=digests)
+        found.save(experiment.layout.shared(stage.name))
+
+
+def _clear(experiment: Experiment, stage: Stage) -> None:
+    layout = experiment.layout
+    for path in (layout.dynamics, layout.shared(stage.name), *stage.shared(experiment).values()):
+        if path.name.endswith(durable.PARTIAL):
+            durable.remove(path)
+        else:
+            durable.remove_left_beside(path)
+
+
+def _clear_indices(experiment: Experiment, stage: Stage) -> None:
+    """Remove what is left beside markers, checkpoints, leases and failures, each under the lock it is written under."""
+    layout, name = experiment.layout, stage.name
+    for path in (
+        layout.marker(name, 0),
+        layout.checkpoint(name, 0),
+        layout.lease(name, 0),
+        layout.failure(name, 0),
+    ):
+        for left in path.parent.glob(f"*{durable.PARTIAL}"):
+            index = left.name.partition(".")[0]
+            with lease.exclusive(layout.lease_lock(name), int(index) if index.isdigit() else lease.SHARED):
+                durable.remove(left)
+
+
+def clear_index(experiment: Experiment, stage: Stage, index: int) -> None:
+    """Remove what killed writers have left beside the files of an index, which nobody else writes now."""
+    for path in stage.files(experiment, index).values():
+        durable.remove_left_beside(path)
+
+
+def left(root: Path) -> list[Path]:
+    """Return the temporary files and folders that are left in an experiment."""
+    return sorted(root.rglob(f"*{durable.PARTIAL}"))

@@ -1,0 +1,117 @@
+"""Moving aside what is damaged, and computing just that again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from pipeline.array_spec import format_array
+from pipeline.experiment import damaged_files
+from pipeline.run import RunOptions, run_stage
+from pipeline.verify import Finding, find, find_shared, on_disk
+from stages.stage import Experiment, Stage
+from storage_schema import durable, lease
+
+
+def restore_root(root: Path, *, dry_run: bool) -> list[str]:
+    """Write a damaged plan or identity again, as the settings say; returns what was wrong.
+
+    Raises:
+        ExperimentError: It does not follow from what is left.
+    """
+    found = []
+    for path, content in damaged_files(root).items():
+        found.append(f"{path} is damaged; it follows from the settings")
+        if not dry_run:
+            _move(root, path, _place(root))
+            durable.write(path, content)
+    return found
+
+
+def damage(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int] | None) -> list[Finding]:
+    """Return everything that is damaged of some stages; what is being written now is left alone."""
+    found: list[Finding] = []
+    for stage in stages:
+        there = on_disk(experiment, stage)
+        indices = there if wanted is None else sorted(set(there) & set(wanted))
+        found += [each for each in find(experiment, stage, indices) if not _busy(experiment, each)]
+        found += find_shared(experiment, stage) if wanted is None else ()
+    return found
+
+
+def _busy(experiment: Experiment, finding: Finding) -> bool:
+    assert finding.index is not None
+    return lease.held(experiment.layout.lease(finding.stage, finding.index)) is not None
+
+
+def move_aside(experiment: Experiment, found: Iterable[Finding]) -> list[Path]:
+    """Move what is damaged, and what vouches for it, into a folder of its own; returns the new paths."""
+    root, moved = experiment.layout.root, []
+    place = _place(root)
+    for finding in found:
+        index = lease.SHARED if finding.index is None else finding.index
+        with lease.exclusive(experiment.layout.lease_lock(finding.stage), index):
+            moved += [_move(root, path, place) for path in finding.paths if path.exists()]
+    return moved
+
+
+def _place(root: Path) -> Path:
+    return root / "damaged" / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def _move(root: Path, path: Path, place: Path) -> Path:
+    target = place / path.relative_to(root)
+    while target.exists():
+        target = target.with_name(f"{target.name}.again")
+    durable.make_folder(target.parent)
+    path.rename(target)
+    durable.sync_folder(target.parent)
+    durable.sync_folder(path.parent)
+    return target
+
+
+def arrays(found: Iterable[Finding]) -> dict[str, str]:
+    """Return, by stage, the damaged indices as a value of `--array`; empty for what they share."""
+    by_stage: dict[str, set[int]] = {}
+    for each in found:
+        by_stage.setdefault(each.stage, set()).update([] if each.index is None else [each.index])
+    return {stage: format_array(indices) if indices else "" for stage, indices in by_stage.items()}
+
+
+def rerun(
+    experiment: Experiment,
+    stages: Iterable[Stage],
+    found: Sequence[Finding],
+    options: RunOptions,
+    console: Console,
+) -> int:
+    """Compute again what was moved aside, stage by stage; returns an exit code.
+
+    An index that was not finished is left to the next run, as before.
+    """
+    worst = 0
+    for stage in stages:
+        of_stage = [each for each in found if each.stage == stage.name]
+        if not of_stage:
+            continue
+        marked = [each.index for each in of_stage if each.index is not None and len(each.paths) > 1]
+        with lease.exclusive(experiment.layout.lease_lock(stage.name)):
+            stage.restore(experiment)
+        worst = worst or run_stage(experiment, stage, sorted(set(marked)), options, console)
+    return worst
+
+
+def told(
+    experiment: Experiment, found: Sequence[Finding], moved: Sequence[Path], *, rerun: bool, dry_run: bool
+) -> str:
+    """Return what was done, or would be, in a line or two."""
+    if not found:
+        return ""
+    again = ", ".join(f"{stage} {array}".rstrip() for stage, array in arrays(found).items())
+    if dry_run:
+        return f"would be moved into {experiment.layout.root / 'damaged'} and computed again: {again}\n"
+    done = f"computed again: {again}" if rerun else f"to compute again: {again}"
+    return f"{len(moved)} files moved into {experiment.layout.root / 'damaged'}; {done}\n"
