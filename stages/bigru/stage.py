@@ -58,8 +58,7 @@ class BigruStage(Stage):
             "model": "predictor",
             "kinds": list(key.variant.kinds),
             "settings": dict(self.settings(experiment, index)),
-            "result": {name: value for name, value in result.items() if name != "history"},
-            "provenance": training.provenance(),
+            "result": plan.reproducible(result),
         }
         folder = plan.predictor_folder(experiment, key)
         with execution.guard():

@@ -72,8 +72,7 @@ class CaeStage(Stage):
             "model": "encoder",
             "kind": kind,
             "settings": dict(self.settings(experiment, index)),
-            "result": {name: value for name, value in result.items() if name != "history"},
-            "provenance": training.provenance(),
+            "result": plan.reproducible(result),
         }
         folder = plan.cae_folder(experiment, key, kind)
         with execution.guard():

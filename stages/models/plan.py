@@ -6,7 +6,7 @@ There is one autoencoder pair and one predictor for each (variant, trial, train 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,3 +100,12 @@ def facts(
 def _keys(variants: tuple[Variant, ...], config: ExperimentConfig) -> list[ModelKey]:
     trials, sizes = range(config.splits.num_trials), config.splits.train_sizes
     return [ModelKey(v, trial, size) for v in variants for trial in trials for size in sizes]
+
+
+def reproducible(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a card says of a training: what is the same whenever and wherever it is repeated.
+
+    Where, and in how many seconds, is in the done-marker: were it in the card, a model trained again to the same
+    bits would make everything that follows from it stale.
+    """
+    return {name: value for name, value in result.items() if name not in ("history", "seconds")}

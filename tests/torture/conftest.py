@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import scenes
 
 FOLDER = Path(__file__).parent
 
@@ -30,3 +31,9 @@ def often() -> Callable[[int, int], int]:
 @pytest.fixture(scope="session")
 def torture_seed() -> int:
     return int(os.environ.get("TORTURE_SEED", "20261124"))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, scenes.Scene]:
+    """One command for each stage, to be struck; made once, in about twenty seconds."""
+    return {each.name: each for each in scenes.scenes(tmp_path_factory.mktemp("scenes"))}

@@ -15,7 +15,7 @@ import signal
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,12 @@ class Operation:
         name: create, truncate, write, fsync, mkdir, rename, unlink, rmdir, utime.
         path: Relative to the folder.
         target: New path of a rename.
-        inode: Identity of the file or folder, never used twice.
         offset: Where the bytes of a write go.
     """
 
     name: str
     path: str
     target: str = ""
-    inode: int = 0
     offset: int = 0
     content: bytes = b""
 
@@ -76,8 +74,6 @@ class Interposer:
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
-        self._inodes: dict[int, int] = {}
-        self._next_inode = 1
 
     def install(self) -> None:
         """Replace the functions."""
@@ -100,11 +96,13 @@ class Interposer:
                     os.kill(os.getpid(), signal.SIGKILL)
                 if self._fails(strike, number, operation):
                     raise OSError(strike.error, os.strerror(strike.error), operation.path)
-            result = work()
+            try:
+                result = work()
+            finally:  # whether it succeeded or not: a folder may be there already
+                if strike is not None and strike.kind == "kill-after" and number == strike.at:
+                    os.kill(os.getpid(), signal.SIGKILL)
             if self.record:
                 self.operations.append(operation)
-            if strike is not None and strike.kind == "kill-after" and number == strike.at:
-                os.kill(os.getpid(), signal.SIGKILL)
             return result
 
     @staticmethod
@@ -135,25 +133,11 @@ class Interposer:
             return "."
         return text[len(self.root) + 1 :] if text.startswith(self.root + os.sep) else None
 
-    def inode(self, path: str, *, new: bool = False) -> int:
-        """Return the identity of a file that is there, given anew to one that was just made."""
-        number = Path(self.root, path).stat().st_ino
-        if new or number not in self._inodes:
-            self._inodes[number] = self._next_inode
-            self._next_inode += 1
-        return self._inodes[number]
-
     def created(self, path: str, there: bool, open_: Callable[[], Any], truncates: bool) -> Any:
         """Open for writing: a creation where nothing was there, a truncation where it is asked for."""
         if there and not truncates:
             return open_()
-        with self._lock:
-            name = "truncate" if there else "create"
-            result = self.around(Operation(name=name, path=path), open_)
-            if self.record:
-                made = self.inode(path, new=not there)
-                self.operations[-1] = replace(self.operations[-1], inode=made)
-            return result
+        return self.around(Operation(name="truncate" if there else "create", path=path), open_)
 
     def _wrap_path(self, name: str) -> None:
         original = getattr(os, name)
@@ -163,11 +147,7 @@ class Interposer:
             if inside is None:
                 return original(path, *args, **kwargs)
             operation = Operation(name="unlink" if name == "remove" else name, path=inside)
-            with self._lock:
-                result = self.around(operation, lambda: original(path, *args, **kwargs))
-                if self.record and name == "mkdir":
-                    self.operations[-1] = replace(operation, inode=self.inode(inside, new=True))
-                return result
+            return self.around(operation, lambda: original(path, *args, **kwargs))
 
         setattr(os, name, replacement)
 
@@ -208,9 +188,7 @@ class Interposer:
                 inside = self.relative(number)
                 if inside is None:
                     return original(handle)
-                identity = self.inode(inside) if self.record else 0
-                operation = Operation(name="fsync", path=inside, inode=identity)
-                return self.around(operation, lambda: original(handle))
+                return self.around(Operation(name="fsync", path=inside), lambda: original(handle))
 
             setattr(os, name, replacement)
 
@@ -229,11 +207,8 @@ class Interposer:
         """Write some bytes, or half of them."""
         with self._lock:
             part = self.halves(memoryview(data).cast("B"))
-            operation = Operation(name="write", path=path)
-            if self.record:
-                operation = Operation(
-                    name="write", path=path, inode=self.inode(path), offset=offset, content=bytes(part)
-                )
+            content = bytes(part) if self.record else b""
+            operation = Operation(name="write", path=path, offset=offset, content=content)
             done: int = self.around(operation, lambda: work(part))
             return done
 

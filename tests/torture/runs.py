@@ -22,7 +22,7 @@ import stages
 from pipeline import cli
 from pipeline.experiment import load
 from pipeline.registry import STAGES
-from pipeline.verify import verify_digests
+from pipeline.verify import find_shared, verify_digests
 from stages.stage import Experiment
 from storage_schema.durable import PARTIAL
 
@@ -110,11 +110,11 @@ def _wait(pid: int) -> int:
         time.sleep(0.002)
 
 
-def copy(source: Path, target: Path) -> Path:
-    """Make a fresh copy of an experiment."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    return target
+def copy(source: Path, folder: Path) -> Path:
+    """Make a fresh copy of an experiment in a folder; its name, which tables show, is always the same."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder / "experiment")
+    return folder / "experiment"
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -148,11 +148,11 @@ def difference(found: dict[str, str], wanted: dict[str, str]) -> list[str]:
 def findings(root: Path) -> list[str]:
     """Return what `verify` has to say of all stages."""
     experiment: Experiment = load(root)
-    return [
-        line
-        for stage in STAGES.values()
-        for line in verify_digests(experiment, stage, range(stage.num_tasks(experiment)))
-    ]
+    found = []
+    for stage in STAGES.values():
+        found += verify_digests(experiment, stage, range(stage.num_tasks(experiment)))
+        found += map(str, find_shared(experiment, stage))
+    return found
 
 
 def temporaries(root: Path) -> list[Path]:

@@ -48,6 +48,7 @@ def scenes(folder: Path) -> Iterator[Scene]:
         words = (*whole, "--array", INDICES[stage]) if stage in INDICES else whole
         undisturbed = runs.copy(before, folder / "undisturbed")
         ended = runs.pipeline(undisturbed, *words)
+        assert ended.code in (0, 1), ended.said
         after = runs.contents(undisturbed)
         yield Scene(name=stage, before=before, words=words, code=ended.code, after=after, count=ended.count)
         assert runs.pipeline(root, *whole).code == 0

@@ -23,12 +23,6 @@ Often = Callable[[int, int], int]
 Figure = Callable[[str], None]
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, scenes.Scene]:
-    folder = tmp_path_factory.mktemp("scenes")
-    return {scene.name: scene for scene in scenes.scenes(folder)}
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_chosen_operations(
     stage: str,

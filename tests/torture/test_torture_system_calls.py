@@ -1,0 +1,84 @@
+"""Every operation on a file fails, once and for good: one clear line, nothing lost, and a rerun completes."""
+
+from __future__ import annotations
+
+import errno
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import scenes
+from interposed import Strike
+
+import runs
+from pipeline.registry import STAGES
+
+Often = Callable[[int, int], int]
+Figure = Callable[[str], None]
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_failing_operation_is_one_line_and_a_rerun_completes(
+    stage: str,
+    prepared: dict[str, scenes.Scene],
+    tmp_path: Path,
+    often: Often,
+    torture_seed: int,
+    figure: Figure,
+) -> None:
+    scene, draw = prepared[stage], random.Random(f"{torture_seed} {stage} errors")
+    points = sorted(draw.sample(range(scene.count), min(often(4, 1000), scene.count)))
+    harmless = 0
+    for number, at in enumerate(points):
+        for persistent in (False, True):
+            kind = "short" if number % 5 == 4 else "fail"
+            error = ERRORS[(number + persistent) % len(ERRORS)]
+            strike = Strike(kind=kind, at=at, error=error, persistent=persistent)
+            root = runs.copy(scene.before, tmp_path / "struck")
+            ended = scene.run(root, strike=strike)
+            assert "Traceback" not in ended.said, f"{strike}\n{ended.said}"
+            if ended.code == scene.code and runs.difference(runs.contents(root), scene.after) == []:
+                harmless += 1  # what failed was not needed: a lease given up, a file already gone
+            else:
+                assert ended.code not in (0, -9), f"{strike}\n{ended.said}"
+                assert re.search(r"No space|Input/output|Read-only|quota", ended.said), (
+                    f"{strike}\n{ended.said}"
+                )
+            assert scenes.complaint(scene, root) == "", strike
+    figure(
+        f"failed operations: {stage}: {len(points)} of {scene.count}, once and for good; "
+        f"{harmless} of {2 * len(points)} runs came to their end all the same"
+    )
+
+
+@pytest.mark.parametrize("stage", ["collect", "evaluate"])
+def test_nothing_is_written_past_the_interposer(
+    stage: str, prepared: dict[str, scenes.Scene], tmp_path: Path
+) -> None:
+    """The kernel's own record of what was opened for writing, renamed and synced, beside the interposer's."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    scene = prepared[stage]
+    root, trace = runs.copy(scene.before, tmp_path / "traced"), tmp_path / "trace"
+    calls = "trace=openat,open,creat,rename,renameat,renameat2,fsync,fdatasync,mkdir,mkdirat"
+    command = ["strace", "-f", "-y", "-qq", "-e", calls, "-o", str(trace), sys.executable, "-m", "pipeline"]
+    done = subprocess.run([*command, *scene.words, "-e", str(root)], capture_output=True, check=False)
+    if "ptrace" in done.stderr.decode().lower():
+        pytest.skip("processes cannot be traced here")
+    inside = [line for line in trace.read_text().splitlines() if str(root) in line and " = -1" not in line]
+    opened = [line for line in inside if re.search(r"O_CREAT|O_TRUNC", line)]
+    seen = runs.pipeline(runs.copy(scene.before, tmp_path / "seen"), *scene.words, record=True).operations
+    for name, lines in {
+        "rename": [line for line in inside if "rename" in line],
+        "fsync": [line for line in inside if "sync(" in line],
+        "mkdir": [line for line in inside if "mkdir" in line],
+    }.items():
+        assert len(lines) == sum(each.name == name for each in seen), name
+    created = sum(each.name in ("create", "truncate") for each in seen)
+    assert created <= len(opened) <= created + sum("lock" in line for line in opened)
