@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/trees_on_maps.py runs/c10-small
 
 Prints Kendall's τ-b with the labels, mean ± deviation over trials, of all test networks and of their upper half.
+With a second experiment, trees of the first one's training networks are asked for the second one's test networks.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesRegressor
 
 from pipeline.experiment import load
@@ -37,9 +39,42 @@ def summaries(store: xr.Dataset, kind: str, snapshot: int) -> NDArray[np.float64
     return np.array(found, np.float64)
 
 
+def features(store: xr.Dataset, kinds: tuple[str, ...], snapshot: int) -> NDArray[np.float64]:
+    """Return (architecture, value): the summaries of some kinds side by side."""
+    return np.hstack([summaries(store, kind, snapshot) for kind in kinds])
+
+
+def transfer(source: Experiment, target: Experiment) -> None:
+    """Print what frozen trees on the same summaries reach, the values themselves and their ranks within a store."""
+    stores = [xr.open_zarr(e.layout.dynamics, chunks=None) for e in (source, target)]
+    last = stores[0].sizes["snapshot"] - 1
+    for snapshot in (0, 1, last):
+        for kinds in (("weights",), ("gradients",), schema.KINDS):
+            theirs, mine = (features(store, kinds, snapshot) for store in stores)
+            for name, one, two in (("values", theirs, mine), ("ranks", ranked(theirs), ranked(mine))):
+                found = []
+                for trial in range(source.config.splits.num_trials):
+                    learnt, asked = (splits.read(e.layout.split(trial)) for e in (source, target))
+                    model = ExtraTreesRegressor(300, max_features=0.5, random_state=0)
+                    train, test = list(learnt.train["all"]), list(asked.test)
+                    model.fit(one[train], [learnt.labels[i] for i in train])
+                    labels = np.array([asked.labels[i] for i in test])
+                    found.append(kendall(model.predict(two[test]), labels))
+                what = f"trees on {name} of {' and '.join(kinds)}, snapshot {snapshot}"
+                print(f"{what:52} {np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}", flush=True)
+
+
+def ranked(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each column's ranks, 0 to 1: what is left when a data set shifts and stretches a statistic."""
+    return np.asarray(rankdata(values, axis=0) / len(values))
+
+
 def main() -> None:
     """Print one line a method."""
     experiment: Experiment = load(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        transfer(experiment, load(Path(sys.argv[2])))
+        return
     store = xr.open_zarr(experiment.layout.dynamics, chunks=None)
     trials = [
         splits.read(experiment.layout.split(trial)) for trial in range(experiment.config.splits.num_trials)

@@ -135,7 +135,10 @@ def contents(root: Path) -> dict[str, str]:
 
 
 def _marker(path: Path) -> str:
-    marker = json.loads(path.read_bytes())
+    try:
+        marker = json.loads(path.read_bytes())
+    except ValueError:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     digests = {name: value for name, value in marker["digests"].items() if name.split("/")[0] not in TIMED}
     return json.dumps([marker["stage"], marker["index"], marker["identity"], digests], sort_keys=True)
 
