@@ -97,7 +97,7 @@ def rerun(
         of_stage = [each for each in found if each.stage == stage.name]
         if not of_stage:
             continue
-        marked = [each.index for each in of_stage if each.index is not None and len(each.paths) > 1]
+        marked = [each.index for each in of_stage if each.index is not None and each.finished]
         with lease.exclusive(experiment.layout.lease_lock(stage.name)):
             stage.restore(experiment)
         worst = worst or run_stage(experiment, stage, sorted(set(marked)), options, console)

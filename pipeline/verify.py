@@ -41,12 +41,14 @@ class Finding:
         index: Of the stage; None for what its indices share.
         paths: What to move aside before it is computed again.
         text: What is wrong, and what would help.
+        finished: Whether it was done, so that it has to be computed again; else the next run goes on with it.
     """
 
     stage: str
     index: int | None
     paths: tuple[Path, ...]
     text: str
+    finished: bool = True
 
     def __str__(self) -> str:
         return self.text
@@ -115,7 +117,7 @@ def _checkpoint(experiment: Experiment, stage: Stage, index: int) -> Iterator[Fi
         return
     if damaged:
         text = f"{stage.name} {index}: its checkpoint is damaged; the next run begins it anew"
-        yield Finding(stage=stage.name, index=index, paths=(path,), text=text)
+        yield Finding(stage=stage.name, index=index, paths=(path,), text=text, finished=False)
 
 
 def _states(kept: Mapping[str, str], found: Mapping[str, str], expected: Iterable[str]) -> dict[str, str]:
