@@ -1,7 +1,8 @@
 """Leases: at most one execution may write an index, and an overtaken one is refused, whatever its clock says.
 
 A lease is a small file with the execution's token and a fencing number that grows with each execution. Taking,
-renewing and every guarded write happen while one byte of a lock file is locked, byte `index` of the stage's. So
+renewing and every guarded write happen while one byte of a lock file is locked, byte `index` of the stage's. The
+file also keeps the last number of every index, since a lease goes when its index is finished. So
 between the check that the lease is still ours and the write that depends on it, nobody can take it over; a write
 after a takeover finds another token and is refused. The lock is only ever held for one such step, and the kernel
 drops it with the process. Whether an owner of another machine is dead is judged by the age of its last renewal,
@@ -25,6 +26,7 @@ from storage_schema import durable
 
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
+NUMBER_BYTES = 8
 
 
 class LeaseTakenError(RuntimeError):
@@ -94,11 +96,12 @@ class Lease:
             LeaseTakenError: Its owner is alive.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(lock, index):
+        with _locked(lock, index) as handle:
             current = read(path)
             if current is not None and not current.gone() and _age(path) < STALE_SECONDS:
                 raise LeaseTakenError(f"process {current.pid} on {current.host}")
-            fence = max(last_fence, current.fence if current else 0) + 1
+            fence = max(last_fence, current.fence if current else 0, _number(handle, index)) + 1
+            _keep_number(handle, index, fence)
             owner = Owner.this_process(fence)
             durable.write_json(path, asdict(owner))
         return cls(path, lock, index, owner)
@@ -167,13 +170,23 @@ def _age(path: Path) -> float:
 
 
 @contextmanager
-def _locked(lock: Path, index: int) -> Iterator[None]:
+def _locked(lock: Path, index: int) -> Iterator[int]:
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX, 1, index)
-        yield
+        yield handle
     finally:
         os.close(handle)  # drops the lock
+
+
+def _number(handle: int, index: int) -> int:
+    """Return the last number that an execution of the index was given; 0 for none."""
+    return int.from_bytes(os.pread(handle, NUMBER_BYTES, NUMBER_BYTES * index), "little")
+
+
+def _keep_number(handle: int, index: int, number: int) -> None:
+    os.pwrite(handle, number.to_bytes(NUMBER_BYTES, "little"), NUMBER_BYTES * index)
+    os.fsync(handle)
 
 
 def _boot() -> str:
