@@ -27,6 +27,8 @@ from storage_schema import durable
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
 NUMBER_BYTES = 8
+GATHERING = 1 << 40
+"""Byte of a lock file that is no index."""
 
 
 class LeaseTakenError(RuntimeError):
@@ -167,6 +169,18 @@ def _age(path: Path) -> float:
         return probe.stat().st_mtime - path.stat().st_mtime
     finally:
         probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Let one process at a time gather a stage's results: a slow one would replace what another gathered later.
+
+    Args:
+        lock: The stage's lock file.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(lock, GATHERING):
+        yield
 
 
 @contextmanager

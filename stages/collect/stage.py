@@ -13,6 +13,7 @@ from stages.architectures.layers import flops, layers, max_layers, parameters
 from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import markers, schema
 from storage_schema.create import create
+from storage_schema.lease import alone
 from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
 from storage_schema.write import TASK_ARRAYS, object_path, write_gathered
@@ -54,6 +55,10 @@ class CollectStage(Stage):
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather scalars and provenance from the markers into arrays of the store."""
+        with alone(experiment.layout.lease_lock(self.name)):
+            write_gathered(experiment.layout.dynamics, self._gathered(experiment))
+
+    def _gathered(self, experiment: Experiment) -> dict[str, Any]:
         sizes = store_sizes(experiment)
         values: dict[str, Any] = {
             name: np.full(sizes.of(v.dims), v.fill, dtype=_dtype(v.dtype))
@@ -64,7 +69,7 @@ class CollectStage(Stage):
             marker = markers.load(experiment.layout.marker(self.name, index))
             if marker is not None and marker.identity == experiment.identity:
                 _gather(values, index, marker)
-        write_gathered(experiment.layout.dynamics, values)
+        return values
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the architecture's part of the store."""

@@ -11,6 +11,7 @@ from typing import Any
 from stages.labels.errors import LabelError
 from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import durable, markers
+from storage_schema.lease import alone
 
 
 class LabelsStage(Stage):
@@ -47,6 +48,10 @@ class LabelsStage(Stage):
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather the labels of finished indices into `labels.csv`."""
+        with alone(experiment.layout.lease_lock(self.name)):
+            durable.write(experiment.layout.labels, self._gathered(experiment))
+
+    def _gathered(self, experiment: Experiment) -> bytes:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("index", "architecture", "label", "source"))
@@ -56,7 +61,7 @@ class LabelsStage(Stage):
                 row = (index, experiment.architectures[index], repr(marker.result["label"]))
                 # The source is part of the identity, so it is the same for every marker.
                 writer.writerow((*row, experiment.config.labels.source))
-        durable.write(experiment.layout.labels, text.getvalue().encode())
+        return text.getvalue().encode()
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return nothing: a label is in its marker."""

@@ -13,6 +13,7 @@ from stages.splits.errors import SplitError
 from stages.splits.split import count_twins, histogram, split
 from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import durable, markers, splits, write
+from storage_schema.lease import alone
 
 
 class SplitStage(Stage):
@@ -79,16 +80,19 @@ class SplitStage(Stage):
 
     def finalise(self, experiment: Experiment) -> None:
         """Write the report: protocol, parts, twins and the sample's accuracy histogram."""
+        with alone(experiment.layout.lease_lock(self.name)):
+            durable.write_json(experiment.layout.split_report, self._gathered(experiment))
+
+    def _gathered(self, experiment: Experiment) -> dict[str, Any]:
         config = experiment.config.splits
         found = [markers.load(experiment.layout.marker(self.name, i)) for i in range(config.num_trials)]
         trials = [{"trial": marker.index, **marker.result} for marker in found if marker is not None]
-        report = {
+        return {
             "test": config.test,
             "keep_twins_together": config.keep_twins_together,
             "trials": trials,
             "histogram": histogram(_sample(experiment)),
         }
-        durable.write_json(experiment.layout.split_report, report)
 
     def report(self, experiment: Experiment) -> list[str]:
         """Return sizes of the parts, twins, and the histogram."""
