@@ -88,7 +88,7 @@ class Layout:
         return self.root / "leases" / stage / f"{index:05d}.json"
 
     def lease_lock(self, stage: str) -> Path:
-        """The file whose byte `index` is locked while a lease is read and changed."""
+        """The file whose byte `index` is locked while a lease is read and changed; it keeps the leases' numbers."""
         return self.root / "leases" / f"{stage}.lock"
 
     def failure(self, stage: str, index: int) -> Path:

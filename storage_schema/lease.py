@@ -4,7 +4,8 @@ A lease is a small file with the execution's token and a fencing number that gro
 renewing and every guarded write happen while one byte of a lock file is locked, byte `index` of the stage's. So
 between the check that the lease is still ours and the write that depends on it, nobody can take it over; a write
 after a takeover finds another token and is refused. The lock is only ever held for one such step, and the kernel
-drops it with the process. Whether an owner of another machine is dead is judged by the age of its last renewal,
+drops it with the process. The lock file also keeps the last number of every index, since a lease goes when its
+index is finished. Whether an owner of another machine is dead is judged by the age of its last renewal,
 by the shared file system's clock alone; on the same machine by asking for the process.
 """
 
@@ -17,7 +18,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from storage_schema import durable
 
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
+NUMBER_BYTES = 8
 SHARED = 1 << 40
 """The byte of a stage's lock file for what its indices share."""
 
@@ -96,11 +98,12 @@ class Lease:
             LeaseTakenError: Its owner is alive.
         """
         durable.make_folder(path.parent)
-        with _locked(lock, index):
+        with _locked(lock, index) as handle:
             current = read(path)
             if current is not None and not current.gone() and _age(path) < STALE_SECONDS:
                 raise LeaseTakenError(f"process {current.pid} on {current.host}")
-            fence = max(last_fence, current.fence if current else 0) + 1
+            fence = max(last_fence, current.fence if current else 0, _number(handle, index)) + 1
+            _keep_number(handle, index, fence)
             owner = Owner.this_process(fence)
             durable.write_json(path, asdict(owner))
         return cls(path, lock, index, owner)
@@ -169,19 +172,34 @@ def _age(path: Path) -> float:
 
 
 @contextmanager
-def _locked(lock: Path, index: int) -> Iterator[None]:
+def _locked(lock: Path, index: int) -> Iterator[int]:
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX, 1, index)
-        yield
+        yield handle
     finally:
         os.close(handle)  # drops the lock
 
 
-def exclusive(lock: Path, index: int = SHARED) -> AbstractContextManager[None]:
-    """Hold the lock under which everything of one index is written, or what the indices share."""
+@contextmanager
+def exclusive(lock: Path, index: int = SHARED) -> Iterator[None]:
+    """Hold the lock under which everything of one index is written, or what the indices share.
+
+    Never twice at once in one process: closing the lock file drops all that the process holds of it.
+    """
     durable.make_folder(lock.parent)
-    return _locked(lock, index)
+    with _locked(lock, index):
+        yield
+
+
+def _number(handle: int, index: int) -> int:
+    """Return the last number that an execution of the index was given; 0 for none."""
+    return int.from_bytes(os.pread(handle, NUMBER_BYTES, NUMBER_BYTES * index), "little")
+
+
+def _keep_number(handle: int, index: int, number: int) -> None:
+    os.pwrite(handle, number.to_bytes(NUMBER_BYTES, "little"), NUMBER_BYTES * index)
+    os.fsync(handle)
 
 
 def _boot() -> str:

@@ -48,6 +48,22 @@ def test_it_is_gone_when_the_index_is_finished(tmp_path: Path) -> None:
     assert list((tmp_path / "leases").iterdir()) == []
 
 
+def test_no_number_is_given_out_twice_whoever_knows_of_it(tmp_path: Path) -> None:
+    """A marker is read before the lock, and a finished index leaves no lease: neither knows every number."""
+    for index in (3, 2, 1000):
+        for number in (1, 2, 3):
+            held = take(tmp_path, index)
+            assert held.owner.fence == number
+            held.release(finished=True)
+    path, lock = tmp_path / "leases" / "3.json", tmp_path / "lock"
+    assert Lease.acquire(path, lock, 3, last_fence=7).owner.fence == 8
+
+
+def test_a_lock_file_of_before_it_kept_numbers_is_usable(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    assert Lease.acquire(tmp_path / "leases" / "3.json", tmp_path / "lock", 3, last_fence=4).owner.fence == 5
+
+
 def test_a_killed_owner_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
