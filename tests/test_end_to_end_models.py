@@ -99,6 +99,17 @@ def test_changed_settings_make_a_stage_and_what_follows_stale_and_no_other(sourc
     assert differing == {"bigru"}
 
 
+def test_trials_that_other_models_scored_are_not_put_into_one_table(source: Experiment) -> None:
+    table = source.layout.evaluation("in-domain") / "tau.md"
+    before = table.read_text()
+    changed = change(source.layout.root, ["inputs.variants=maps"])
+    assert run_stage(changed, STAGES["evaluate"], [0], INLINE, QUIET) == EXIT_DONE
+    assert table.read_text() == before
+    run(changed, "evaluate")
+    assert "NAP2 mask" in before
+    assert "NAP2 mask" not in table.read_text()
+
+
 def test_an_index_without_its_inputs_says_what_to_run(
     source: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from stages.settings import ConfigError
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
 from storage_schema import create, markers, schema, write
 from storage_schema.errors import UserError
+from storage_schema.read import open_derived
 
 IN_DOMAIN = "in-domain"
 
@@ -106,8 +107,22 @@ class EvaluateStage(Stage):
         from stages.evaluation.report import write_report
 
         for source in sources(experiment):
-            if _complete(experiment, source):
+            if self._complete(experiment, source):
                 write_report(experiment, source.name, source.experiment)
+
+    def _complete(self, experiment: Experiment, source: Source) -> bool:
+        """Whether all trials of a source are scored, with the models of now."""
+        tasks = range(self.num_tasks(experiment))
+        mine = [index for index in tasks if _task(experiment, index)[0].name == source.name]
+        return all(self._scored(experiment, index) for index in mine)
+
+    def _scored(self, experiment: Experiment, index: int) -> bool:
+        marker = markers.load(experiment.layout.marker(self.name, index))
+        path = self.files(experiment, index)["scores"]
+        if marker is None or not path.is_dir():
+            return False
+        kept = open_derived(path, self.name).attrs["settings"]
+        return bool(kept == json.dumps(dict(self.settings(experiment, index))))
 
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Tables and pictures, of every source there ever was."""
@@ -175,8 +190,3 @@ def _models(experiment: Experiment, trial: int) -> list[Input]:
 def _digests(source: Experiment, each: Input) -> dict[str, str] | None:
     marker = markers.load(source.layout.marker(each.stage, each.index))
     return None if marker is None else marker.digests
-
-
-def _complete(experiment: Experiment, source: Source) -> bool:
-    trials = range(source.experiment.config.splits.num_trials)
-    return all(experiment.layout.scores(source.name, trial).is_dir() for trial in trials)
