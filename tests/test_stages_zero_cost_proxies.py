@@ -310,7 +310,7 @@ def brute_force(model: nn.Module, images: Tensor, tensors: int) -> np.ndarray:
 
 def strided() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3, stride=2, padding=1),
+        nn.Conv2d(3, 4, 3, stride=2, padding=2, dilation=2),
         nn.BatchNorm2d(4),
         nn.ReLU(),
         nn.Conv2d(4, 5, (1, 3), padding=(0, 1), bias=False),
@@ -332,6 +332,14 @@ def test_the_fisher_matrix_is_that_of_brute_force(made: type[nn.Module], tensors
     assert np.allclose(
         vkdnw.fisher(jacobian, logits), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max()
     )
+
+
+def test_what_the_fisher_matrix_cannot_do_is_refused() -> None:
+    images = batch().images
+    with pytest.raises(ValueError, match="same"):
+        vkdnw.jacobians(nn.Sequential(nn.Conv2d(3, 3, 3, padding="same"), nn.Flatten()), images, 9)
+    with pytest.raises(ValueError, match="GroupNorm"):
+        vkdnw.jacobians(nn.Sequential(nn.GroupNorm(1, 3), nn.Flatten()), images, 9)
 
 
 def test_vkdnw_of_unreachable_and_disconnected_networks() -> None:

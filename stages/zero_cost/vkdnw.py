@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -99,7 +99,7 @@ class _Visit:
     name: str
     module: nn.Module
     seen: Tensor  # of the first channel, normalized in a BatchNorm: as the first weight meets it
-    output: Tensor = field(repr=False)
+    output: Tensor
 
     def derivatives(self, gradient: Tensor) -> dict[str, Tensor]:
         """Return (B,) derivatives to the first weight and the first bias, by the parameters' names."""
@@ -140,21 +140,18 @@ def _reader(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
 
 def _read_convolution(module: nn.Conv2d, x: Tensor) -> Tensor:
     """What weight (0, 0, 0, 0) meets: the first channel, from the padded corner on, at the stride."""
-    rows, columns = module.padding if isinstance(module.padding, tuple) else (0, 0)
-    height, width = (
-        (side + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-        for side, pad, dilation, kernel, stride in zip(
-            x.shape[2:],
-            (int(rows), int(columns)),
-            module.dilation,
-            module.kernel_size,
-            module.stride,
-            strict=True,
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        raise ValueError(
+            f"padding {module.padding!r}, {module.padding_mode}: only numbers of zeros are known"
         )
-    )
-    padded = functional.pad(x[:, 0], (int(columns), int(columns), int(rows), int(rows)))
+    rows, columns = module.padding
+    padded = functional.pad(x[:, 0], (columns, columns, rows, rows))
     down, across = module.stride
-    return padded[:, : height * down : down, : width * across : across].clone()
+    height, width = (
+        side - dilation * (kernel - 1)
+        for side, dilation, kernel in zip(padded.shape[1:], module.dilation, module.kernel_size, strict=True)
+    )
+    return padded[:, :height:down, :width:across].clone()
 
 
 def _read_norm(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
