@@ -11,11 +11,13 @@ from stages.labels.stage import LabelsStage
 from stages.settings import ConfigError
 from stages.splits.stage import SplitStage
 from stages.stage import Stage
+from stages.zero_cost.stage import ZeroCostStage
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
         CollectStage(),
+        ZeroCostStage(),
         LabelsStage(),
         SplitStage(),
         CaeStage(),

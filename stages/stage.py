@@ -19,6 +19,7 @@ from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
+from stages.zero_cost.config import ZeroCostConfig
 from storage_schema.layout import Layout
 from storage_schema.markers import Marker
 from storage_schema.write import digests
@@ -37,6 +38,7 @@ class ExperimentConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     recording: RecordingConfig = field(default_factory=RecordingConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
+    zero_cost: ZeroCostConfig = field(default_factory=ZeroCostConfig)
     splits: SplitsConfig = field(default_factory=SplitsConfig)
     inputs: InputsConfig = field(default_factory=InputsConfig)
     cae: CaeConfig = field(default_factory=CaeConfig)

@@ -33,6 +33,11 @@ class Layout:
         return self.root / "dynamics.zarr"
 
     @property
+    def zero_cost(self) -> Path:
+        """The Zarr store of zero-cost proxies."""
+        return self.root / "zero_cost.zarr"
+
+    @property
     def labels(self) -> Path:
         """The gathered labels."""
         return self.root / "labels.csv"

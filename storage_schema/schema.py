@@ -234,6 +234,38 @@ SCORES: dict[str, Variable] = {
     ),
 }
 
+# Made empty before the first index, gathered from markers like the last variables of `VARIABLES`.
+ZERO_COST: dict[str, Variable] = {
+    "architecture": VARIABLES["architecture"],
+    "proxy": _coordinate("proxy", "string", "number of a network at its initialization"),
+    "unit": _coordinate("proxy", "string", "unit of the proxy's score"),
+    "meaning": _coordinate("proxy", "string", "what the proxy is"),
+    "source": _coordinate("proxy", "string", "paper that the proxy comes from"),
+    "score": Variable(
+        dims=("architecture", "proxy"),
+        dtype="float64",
+        written_by="finalise",
+        fill=_NAN,
+        description="higher is better, in the proxy's unit; NaN: not computed, or no finite value (see note)",
+    ),
+    "seconds": Variable(
+        dims=("architecture", "proxy"),
+        dtype="float32",
+        written_by="finalise",
+        fill=_NAN,
+        units="s",
+        description="seconds of the pass that gave the score; scores of one pass show the same",
+    ),
+    "note": Variable(
+        dims=("architecture", "proxy"),
+        dtype="string",
+        written_by="finalise",
+        fill="",
+        description="why a computed score is NaN",
+    ),
+    "provenance": VARIABLES["provenance"],
+}
+
 
 def with_dtype(variable: Variable, dtype: str) -> Variable:
     """Return the variable with another type."""

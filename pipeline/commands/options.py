@@ -39,7 +39,8 @@ MaxFailuresOption = Annotated[
 StageOption = Annotated[
     str,
     typer.Option(
-        "--stage", help="collect, labels, split, cae, embed, bigru, evaluate, or all in this order."
+        "--stage",
+        help="collect, zero-cost, labels, split, cae, embed, bigru, evaluate, or all in this order.",
     ),
 ]
 

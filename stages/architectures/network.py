@@ -66,12 +66,25 @@ class Network(nn.Module):
         self.stem = ConvNorm(shape.input_channels, shape.channels, 3)
         self.cells = nn.ModuleList(_cells(genotype, shape))
         self.norm = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
         self.classifier = nn.Linear(width, shape.classes)
+        self.keeps_everything = (
+            False  # True: no cell is computed again in backward, where hooks would see it twice
+        )
+
+    def separate_relus(self) -> None:
+        """Give each convolution of a cell a ReLU module of its own, as in the published code.
+
+        The function is the same, and its gradients but for the order of their sums.
+        """
+        for cell in self.cells:
+            if isinstance(cell, Cell):
+                cell.separate_relus()
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute the logits."""
         features = self._features(images) if self.connected else self._constant_features(images)
-        features = functional.relu(self.norm(features))
+        features = self.relu(self.norm(features))
         pooled = functional.adaptive_avg_pool2d(features, 1).flatten(1)
         logits: Tensor = self.classifier(pooled)
         return logits
@@ -88,7 +101,7 @@ class Network(nn.Module):
 
         The bits are the same. Only networks near the largest, at full size, are touched, and pay with time.
         """
-        if features.device.type != "cpu":
+        if self.keeps_everything or features.device.type != "cpu":
             return 0
         sizes, size = [], features.numel() * features.element_size()
         for cell in self.cells:
@@ -139,6 +152,13 @@ class Cell(nn.Module):
         needed = {source for _, source in live} | {OUTPUT_NODE}
         self._incoming = {node: [edge for edge in live if edge[0] == node] for node in sorted(needed - {0})}
 
+    def separate_relus(self) -> None:
+        """Put a ReLU module before each convolution, and share none."""
+        for edge in self._rectified:
+            name = edge_name(*edge)
+            self.edges[name] = nn.Sequential(nn.ReLU(), self.edges[name])
+        self._rectified = set()
+
     def forward(self, x: Tensor) -> Tensor:
         """Compute the output node; a node without live inputs is zeros."""
         nodes, rectified = {0: x}, dict[int, Tensor]()
@@ -166,10 +186,11 @@ class Reduction(nn.Module):
         self.conv_a = ConvNorm(channels, 2 * channels, 3, stride=2)
         self.conv_b = ConvNorm(2 * channels, 2 * channels, 3)
         self.downsample = Downsample(channels)
+        self.relu_a, self.relu_b = nn.ReLU(), nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the two strided paths."""
-        main = self.conv_b(functional.relu(self.conv_a(functional.relu(x))))
+        main = self.conv_b(self.relu_b(self.conv_a(self.relu_a(x))))
         total: Tensor = self.downsample(x) + main
         return total
 

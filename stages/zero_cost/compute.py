@@ -1,0 +1,35 @@
+"""The proxies of one architecture of an experiment: the network that `collect` trains, before its first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.architectures.genotype import Genotype
+from stages.architectures.network import build_network
+from stages.stage import Execution, Experiment, Stopped
+from stages.training.data import device_data
+from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
+from stages.zero_cost.batch import draw_batch
+from stages.zero_cost.measure import Measured, measure
+
+
+def compute(experiment: Experiment, index: int, execution: Execution) -> tuple[Measured, dict[str, Any]]:
+    """Return the numbers of one architecture, and where and with what they were computed.
+
+    Raises:
+        Stopped: Asked to stop; nothing is kept, as it takes seconds to begin again.
+    """
+    config = experiment.config
+    make_deterministic(config.zero_cost.threads)
+    device = choose_device(config.zero_cost.device)
+    data = device_data(config.data, device, experiment.data_digest)
+    genotype = Genotype.parse(experiment.architectures[index])
+    network = build_network(genotype, config.network_shape, config.training.seed).to(device)
+
+    def before_each() -> None:
+        execution.progress(0.0)
+        if execution.should_stop():
+            raise Stopped(f"index {index} is begun again by the next run")
+
+    measured = measure(network, draw_batch(data, config.zero_cost), before_each)
+    return measured, provenance(fingerprint(device), [])

@@ -1,0 +1,34 @@
+"""Jacobian covariance (Mellor et al. 2020): how differently a network sees the images of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from stages.zero_cost.batch import Batch
+from stages.zero_cost.kernels import Kernel, correlations
+from stages.zero_cost.scratch import scratch_copy
+
+OFFSET = 1e-5
+
+
+def jacov(network: nn.Module, batch: Batch) -> dict[str, float]:
+    """Return the score of the correlations between images of the gradients of Σ logits to the image."""
+    mine = scratch_copy(network, learns=False)
+    images = batch.images.detach().clone().requires_grad_()
+    total = mine(images).sum()
+    if not total.requires_grad:
+        raise ValueError("the output does not depend on the images")
+    return {"jacov": spread(correlations(torch.autograd.grad(total, images)[0]))}
+
+
+def spread(kernel: Kernel) -> float:
+    """Return −Σ (log(v + 1e-5) + 1 / (v + 1e-5)) over the eigenvalues v of an (n, n) correlation matrix.
+
+    It is largest, −n, where nothing correlates.
+    """
+    if not np.isfinite(kernel).all():
+        raise ValueError("an image's gradient is constant")
+    values = np.linalg.eigvalsh(kernel).clip(min=0) + OFFSET
+    return -float(np.sum(np.log(values) + 1 / values))

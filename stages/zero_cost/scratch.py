@@ -1,0 +1,62 @@
+"""Copies of a network to work on, and its layers: no proxy touches the network it is given."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stages.architectures.network import Network
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def scratch_copy(network: Net, *, learns: bool = True, watched: bool = False) -> Net:
+    """Return a copy in train mode, without gradients.
+
+    Args:
+        network: Stays as it is, with its buffers.
+        learns: Whether gradients of the weights will be asked for; else they are not computed.
+        watched: Whether hooks look at it: each module is then run once, whatever memory that takes.
+    """
+    mine = copy.deepcopy(network)
+    mine.zero_grad(set_to_none=True)
+    if watched and isinstance(mine, Network):
+        mine.keeps_everything = True
+    return mine.train().requires_grad_(learns)
+
+
+def layer_weights(network: nn.Module) -> list[Tensor]:
+    """Return the weight of every Conv2d and Linear, in registration order (R1), unreachable ones too (R23)."""
+    return [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def layer_gradients(value: Tensor, network: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return each layer's weight and its gradient of a scalar, zeros where the layer is unreachable (R23)."""
+    weights = layer_weights(network)
+    found = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
+    return [(weight.detach(), gradient) for weight, gradient in zip(weights, found, strict=True)]
+
+
+def kaiming_normal(network: Net, seed: int) -> Net:
+    """Return a copy with Kaiming-normal fan-in weights, zero biases and fresh BatchNorms (Lee & Ham 2024).
+
+    Args:
+        network: Stays as it is; what its layers are decides the draws, in registration order.
+        seed: Of the generator that they are drawn from.
+    """
+    mine = copy.deepcopy(network)
+    numbers = torch.Generator().manual_seed(seed)
+    for module in mine.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            drawn = torch.empty(module.weight.shape)  # on the CPU: the same numbers on any device
+            nn.init.kaiming_normal_(drawn, mode="fan_in", nonlinearity="relu", generator=numbers)
+            with torch.no_grad():
+                module.weight.copy_(drawn)
+                if module.bias is not None:
+                    module.bias.zero_()
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    return mine

@@ -1,0 +1,117 @@
+"""The `zero-cost` stage: proxies of every architecture at its initialization; torch is imported only when it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.architectures.genotype import Genotype
+from stages.architectures.layers import flops
+from stages.settings import identity_settings
+from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.zero_cost.columns import COLUMNS
+from storage_schema import create, markers, schema, write
+from storage_schema.read import open_derived
+
+
+class ZeroCostStage(Stage):
+    """Zero-cost proxies of every architecture of the plan, gathered into `zero_cost.zarr`."""
+
+    name = "zero-cost"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index an architecture."""
+        return len(experiment.architectures)
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return what the proxies look at, and which numbers there are."""
+        return {**identity_settings(experiment.config.zero_cost), "columns": list(COLUMNS)}
+
+    def prepare(self, experiment: Experiment) -> None:
+        """Create the store, empty, unless there is one with the settings of now."""
+        path, attributes = experiment.layout.zero_cost, self._attributes(experiment)
+        if (path / "zarr.json").is_file():
+            kept = open_derived(path, self.name).attrs
+            if {name: kept.get(name) for name in attributes} == attributes:
+                return
+        columns = COLUMNS.values()
+        contents = {
+            "architecture": experiment.architectures,
+            "proxy": list(COLUMNS),
+            "unit": [column.units for column in columns],
+            "meaning": [column.description for column in columns],
+            "source": [column.source for column in columns],
+            "provenance": [""] * len(experiment.architectures),
+        }
+        create.replace(path, schema.ZERO_COST, contents, attributes)
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Compute all proxies of one architecture; what takes seconds begins again when stopped."""
+        from stages.zero_cost.compute import compute
+
+        measured, provenance = compute(experiment, index, execution)
+        complexity = flops(Genotype.parse(experiment.architectures[index]), experiment.config.network_shape)
+        values = measured.values | {"complexity": float(complexity)}
+        result = {
+            "architecture": experiment.architectures[index],
+            "settings": self._attributes(experiment)["settings"],
+            "values": values,
+            "notes": measured.notes,
+            "proxy_seconds": measured.seconds | {"complexity": 0.0},
+            "seconds": measured.total_seconds,
+        }
+        return Outcome(digests={"values": _digest(values)}, result=result, provenance=provenance)
+
+    def finalise(self, experiment: Experiment) -> None:
+        """Gather what the markers say into the store."""
+        self.prepare(experiment)
+        shape = (len(experiment.architectures), len(COLUMNS))
+        values: dict[str, Any] = {
+            "score": np.full(shape, math.nan),
+            "seconds": np.full(shape, math.nan, np.float32),
+            "note": np.full(shape, "", np.dtypes.StringDType()),
+            "provenance": np.full(shape[0], "", np.dtypes.StringDType()),
+        }
+        settings = self._attributes(experiment)["settings"]
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
+            marker = markers.load(experiment.layout.marker(self.name, index))
+            if marker is not None and index < shape[0] and marker.result.get("settings") == settings:
+                _gather(values, index, marker)
+        write.write_gathered(experiment.layout.zero_cost, values)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """Return nothing: the values are in the marker."""
+        return {}
+
+    def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
+        """Return the digest of the values in the marker."""
+        return {"values": _digest(marker.result["values"])} if "values" in marker.result else {}
+
+    def _attributes(self, experiment: Experiment) -> dict[str, Any]:
+        return {
+            "title": "zero-cost proxies: numbers of networks at initialization",
+            "schema_version": schema.VERSION,
+            "identity": experiment.identity,
+            "settings": json.dumps(
+                {"experiment": experiment.identity, **self.settings(experiment, 0)}, sort_keys=True
+            ),
+        }
+
+
+def _digest(values: Mapping[str, float | None]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _gather(values: dict[str, Any], index: int, marker: markers.Marker) -> None:
+    for column, name in enumerate(COLUMNS):
+        found = marker.result["values"].get(name)
+        values["score"][index, column] = math.nan if found is None else found
+        values["seconds"][index, column] = marker.result["proxy_seconds"].get(name, math.nan)
+        values["note"][index, column] = marker.result["notes"].get(name, "")
+    values["provenance"][index] = json.dumps(marker.provenance)

@@ -1,0 +1,36 @@
+"""SynFlow (Tanaka et al. 2020): how much flows through a network, without data."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from stages.zero_cost.batch import Batch
+from stages.zero_cost.scratch import layer_gradients, scratch_copy
+
+
+def synflow(network: nn.Module, batch: Batch) -> dict[str, float]:
+    """Return log Σ |w · ∂R/∂w| over the weights of all layers.
+
+    R is the sum of the outputs of one image of ones, with weights |w| and BatchNorm passed by, in float64:
+    full-size networks reach e^100, beyond float32.
+    """
+    mine = scratch_copy(network).double()
+    with torch.no_grad():
+        for parameter in mine.parameters():
+            parameter.abs_()
+    for module in mine.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            _make_identity(module)
+    ones = torch.ones_like(batch.images[:1], dtype=torch.float64)
+    flows = layer_gradients(mine(ones).sum(), mine)
+    total = float(sum((weight * gradient).abs().sum() for weight, gradient in flows))
+    return {"synflow": math.log(total) if total > 0 else -math.inf}
+
+
+def _make_identity(norm: nn.BatchNorm2d) -> None:
+    """Have the module give back its input, to the bit: mean 0, variance 1, scale 1, shift 0."""
+    norm.reset_parameters()
+    norm.eval().eps = 0.0

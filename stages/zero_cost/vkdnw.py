@@ -1,0 +1,171 @@
+"""VKDNW (Týbl & Neumann 2025): how evenly a network knows its weights, by the spectrum of its Fisher matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stages.zero_cost.batch import Batch
+from stages.zero_cost.scratch import scratch_copy
+
+TENSORS: Final = 128
+"""Parameter tensors, from the input on, of which one weight is looked at (the published default)."""
+
+SMOOTHING: Final = 0.05
+OFFSET: Final = 1e-10
+Floats = NDArray[np.float64]
+
+
+def vkdnw(network: nn.Module, batch: Batch) -> dict[str, float]:
+    """Return the entropy of the Fisher matrix's spectrum (nats) and the number of parameter tensors.
+
+    The matrix is of the first weight of each of the first 128 parameter tensors, in eval mode.
+    """
+    jacobian, logits = jacobians(network, batch.images, TENSORS)
+    values = np.linalg.eigvalsh(fisher(jacobian, logits)).clip(min=0)
+    return {
+        "vkdnw_entropy": spectral_entropy(values),
+        "vkdnw_tensors": float(len(list(network.parameters()))),
+    }
+
+
+def fisher(jacobian: Floats, logits: Floats) -> Floats:
+    """Return the mean over images of Jᵀ (diag p − p pᵀ) J, p the softmax smoothed by 5 %: (P, P).
+
+    Args:
+        jacobian: (B, classes, P), of the logits to P weights.
+        logits: (B, classes).
+    """
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    shares = shifted / shifted.sum(1, keepdims=True)
+    shares = (1 - SMOOTHING) * shares + SMOOTHING / shares.shape[1]
+    # With the mean taken off, diag p alone is left: no factor of a singular matrix is needed.
+    centred = jacobian - np.einsum("bc,bcp->bp", shares, jacobian)[:, None]
+    weighted = np.sqrt(shares)[:, :, None] * centred
+    flat = weighted.reshape(-1, jacobian.shape[2])
+    found: Floats = flat.T @ flat / len(logits)
+    return found
+
+
+def spectral_entropy(values: Floats) -> float:
+    """Return −Σ q log q, q the nine deciles of the eigenvalues (10 %, …, 90 %), normalized."""
+    deciles = np.quantile(values, np.arange(1, 10) / 10)
+    shares = deciles / (deciles.sum() + OFFSET)
+    return -float(np.sum(shares * np.log(shares + OFFSET)))
+
+
+def jacobians(network: nn.Module, images: Tensor, tensors: int) -> tuple[Floats, Floats]:
+    """Return the logits' derivatives to the first weight of the first parameter tensors, and the logits.
+
+    In eval mode images do not mix, so one backward pass a class, to the modules' outputs alone, gives every
+    image's derivatives: a first weight's follows from one channel of its module's input and gradient.
+
+    Args:
+        network: Its Conv2d, BatchNorm2d and Linear hold all its parameters.
+        images: (B, C, H, W).
+        tensors: How many.
+
+    Returns:
+        float64 (B, classes, tensors), zeros where a module is never run (R23); float64 (B, classes).
+    """
+    mine = scratch_copy(network, learns=False, watched=True).eval()
+    visits = _follow(mine, tensors)
+    logits = mine(images.detach().requires_grad_())
+    names = [name for name, _ in mine.named_parameters()][:tensors]
+    found = np.zeros((*logits.shape, len(names)))
+    outputs = [visit.output for visit in visits]
+    for kind in range(logits.shape[1]):
+        given = torch.autograd.grad(
+            logits[:, kind].sum(), outputs, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        for visit, gradient in zip(visits, given, strict=True):
+            for name, derivative in visit.derivatives(gradient).items():
+                if name in names:
+                    found[:, kind, names.index(name)] += derivative.double().cpu().numpy()
+    return found, logits.detach().double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """One run of a module that has parameters: what a first weight's derivative needs of its input."""
+
+    name: str
+    module: nn.Module
+    seen: Tensor  # of the first channel, normalized in a BatchNorm: as the first weight meets it
+    output: Tensor
+
+    def derivatives(self, gradient: Tensor) -> dict[str, Tensor]:
+        """Return (B,) derivatives to the first weight and the first bias, by the parameters' names."""
+        first = gradient[:, :1].flatten(1)
+        found = {f"{self.name}.weight": (self.seen.flatten(1) * first).sum(1)}
+        if getattr(self.module, "bias", None) is not None:
+            found[f"{self.name}.bias"] = first.sum(1)
+        return found
+
+
+def _follow(network: nn.Module, tensors: int) -> list[_Visit]:
+    """Have modules that own one of the first parameter tensors note each of their runs in the list returned."""
+    visits: list[_Visit] = []
+    owners = {name.rpartition(".")[0] for name, _ in list(network.named_parameters())[:tensors]}
+    for name in owners:
+        module = network.get_submodule(name)
+        module.register_forward_hook(_note(visits, name, _reader(module)))
+    return visits
+
+
+def _note(visits: list[_Visit], name: str, read: Callable[[Any, Tensor], Tensor]) -> Callable[..., None]:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+        if not output.requires_grad:
+            output.requires_grad_()  # behind a constant the graph begins here
+        visits.append(_Visit(name, module, read(module, arguments[0].detach()), output))
+
+    return hook
+
+
+def _reader(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
+    for kind, read in _READERS.items():
+        if isinstance(module, kind):
+            return read
+    raise ValueError(
+        f"{type(module).__name__} holds parameters; only Conv2d, BatchNorm2d and Linear are known"
+    )
+
+
+def _read_convolution(module: nn.Conv2d, x: Tensor) -> Tensor:
+    """What weight (0, 0, 0, 0) meets: the first channel, from the padded corner on, at the stride."""
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        raise ValueError(
+            f"padding {module.padding!r}, {module.padding_mode}: only numbers of zeros are known"
+        )
+    rows, columns = module.padding
+    padded = functional.pad(x[:, 0], (columns, columns, rows, rows))
+    down, across = module.stride
+    height, width = (
+        side - dilation * (kernel - 1)
+        for side, dilation, kernel in zip(padded.shape[1:], module.dilation, module.kernel_size, strict=True)
+    )
+    return padded[:, :height:down, :width:across].clone()
+
+
+def _read_norm(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    assert module.running_mean is not None
+    assert module.running_var is not None
+    return (x[:, 0] - module.running_mean[0]) / torch.sqrt(module.running_var[0] + module.eps)
+
+
+def _read_linear(module: nn.Linear, x: Tensor) -> Tensor:  # noqa: ARG001  as the others
+    return x[:, :1].clone()
+
+
+_READERS: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
+    nn.Conv2d: _read_convolution,
+    nn.BatchNorm2d: _read_norm,
+    nn.Linear: _read_linear,
+}
