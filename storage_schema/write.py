@@ -77,8 +77,8 @@ def shared_files(path: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(path):
         inside = Path(folder).relative_to(path)
-        if str(inside) in TASK_ARRAYS:
-            folders.clear()  # its chunks
+        if str(inside) in TASK_ARRAYS and "c" in folders:
+            folders.remove("c")  # the architectures' own
         found |= {str(inside / file): Path(folder) / file for file in files}
     return found
 

@@ -89,6 +89,10 @@ class ZeroCostStage(Stage):
         """Return nothing: the values are in the marker."""
         return {}
 
+    def shared(self, experiment: Experiment) -> dict[str, Path]:
+        """The store."""
+        return write.shared_files(experiment.layout.zero_cost)
+
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return the digest of the values in the marker."""
         return {"values": _digest(marker.result["values"])} if "values" in marker.result else {}

@@ -129,7 +129,7 @@ def contents(root: Path) -> dict[str, str]:
             continue
         if inside.parts[0] == "markers":
             found[str(inside)] = _marker(path)
-        elif not (inside.parts[0] == "dynamics.zarr" and inside.parts[1] in TIMED):
+        elif not (inside.parts[0] in ("dynamics.zarr", "zero_cost.zarr") and inside.parts[1] in TIMED):
             found[str(inside)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

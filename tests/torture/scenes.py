@@ -10,7 +10,7 @@ import runs
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 
-INDICES = {"collect": "0-1", "labels": "0-1", "cae": "0", "bigru": "0"}
+INDICES = {"collect": "0-1", "zero-cost": "0-1", "labels": "0-1", "cae": "0", "bigru": "0"}
 """Where a part of the stage is enough."""
 
 
