@@ -28,9 +28,10 @@ test: lint
 test-cluster: .venv/.installed
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/cluster -m cluster
 
-# Kills, failed system calls, power cuts, corruption, races and hostile files; TORTURE=long runs the full numbers.
+# The campaign of faults: kills (on a Slurm cluster of its own too), failed system calls, power cuts, corruption,
+# races, hostile files. Minutes; TORTURE=long runs the full numbers.
 torture: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture tests/cluster/test_cluster_kills.py -m 'torture or cluster'
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Take a sentence with what was measured, for the summary of the run."""
     return request.config.stash[FIGURES].append
+
+
+@pytest.fixture(scope="session")
+def often() -> Callable[[int, int], int]:
+    """Choose between the number of a quick campaign of faults and that of the long one, `TORTURE=long`."""
+    long = os.environ.get("TORTURE", "") == "long"
+    return lambda quick, full: full if long else quick
+
+
+@pytest.fixture(scope="session")
+def torture_seed() -> int:
+    """Return the campaign's seed; `TORTURE_SEED` sets it."""
+    return int(os.environ.get("TORTURE_SEED", "20261124"))
 
 
 @pytest.fixture(scope="session")
