@@ -10,7 +10,7 @@ import itertools
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from interposed import Operation
@@ -28,6 +28,7 @@ class Change:
         names: What names come to mean; None: they are gone.
         offset: Where bytes go; negative: the file is emptied.
         synced_at: Number of the operation that makes it durable; endless where there is none.
+        is_folder: Whether the names mean a folder.
     """
 
     node: int
@@ -35,6 +36,7 @@ class Change:
     offset: int = 0
     content: bytes = b""
     synced_at: float = float("inf")
+    is_folder: bool = False
 
 
 @dataclass
@@ -84,6 +86,8 @@ class Disk:
                     entries.pop(name, None)
                 else:
                     entries[name] = node
+                    if change.is_folder:
+                        self.folders.setdefault(node, {})
         elif change.offset < 0:
             self.files[change.node] = bytearray()
         else:
@@ -119,7 +123,7 @@ def changes(before: Disk, operations: Sequence[Operation]) -> list[Change | None
             for other in waiting.pop(node, []) if node is not None else []:
                 kept = found[other]
                 assert kept is not None
-                found[other] = _synced(kept, number)
+                found[other] = replace(kept, synced_at=number)
             continue
         change = _change(disk, operation, nodes)
         found.append(change)
@@ -127,16 +131,6 @@ def changes(before: Disk, operations: Sequence[Operation]) -> list[Change | None
             disk.apply(change)
             waiting.setdefault(change.node, []).append(number)
     return found
-
-
-def _synced(change: Change, number: int) -> Change:
-    return Change(
-        node=change.node,
-        names=change.names,
-        offset=change.offset,
-        content=change.content,
-        synced_at=number,
-    )
 
 
 def _change(disk: Disk, operation: Operation, nodes: Iterator[int]) -> Change | None:
@@ -156,12 +150,13 @@ def _change(disk: Disk, operation: Operation, nodes: Iterator[int]) -> Change | 
         return Change(node=folder, names=((path.name, node),))
     if operation.name == "mkdir":
         node = next(nodes)
-        disk.folders[node] = {}
-        return Change(node=folder, names=((path.name, node),))
+        return Change(node=folder, names=((path.name, node),), is_folder=True)
     if operation.name == "rename":
         target = PurePosixPath(operation.target)
         assert target.parent == path.parent, f"{operation}: only renames within a folder are modelled"
-        return Change(node=folder, names=((path.name, None), (target.name, disk.find(operation.path))))
+        node = disk.find(operation.path)
+        names = ((path.name, None), (target.name, node))
+        return Change(node=folder, names=names, is_folder=node in disk.folders)
     assert operation.name in ("unlink", "rmdir"), operation
     return Change(node=folder, names=((path.name, None),))
 

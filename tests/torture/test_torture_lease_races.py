@@ -101,6 +101,9 @@ def race(folder: Path, seed: int, seconds: float = 0.4) -> Arena:
     for runner in runners:
         runner.join(30)
     arena.codes = [runner.exitcode for runner in runners]
+    for runner in runners:  # a wrong lease may leave one waiting
+        runner.kill()
+        runner.join()
     return arena
 
 
