@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.identity import Identities
 from stages.stage import Experiment, Stage
 from storage_schema import durable, lease, markers, write
 
@@ -81,18 +82,24 @@ def _clear(experiment: Experiment, stage: Stage) -> None:
 
 
 def _clear_indices(experiment: Experiment, stage: Stage) -> None:
-    """Remove what is left beside markers, checkpoints, leases and failures, each under the lock it is written under."""
-    layout, name = experiment.layout, stage.name
-    for path in (
-        layout.marker(name, 0),
-        layout.checkpoint(name, 0),
-        layout.lease(name, 0),
-        layout.failure(name, 0),
-    ):
-        for left in path.parent.glob(f"*{durable.PARTIAL}"):
-            index = left.name.partition(".")[0]
-            with lease.exclusive(layout.lease_lock(name), int(index) if index.isdigit() else lease.SHARED):
-                durable.remove(left)
+    """Remove what is left beside markers, checkpoints, leases and failures, and those of done indices.
+
+    Each is removed under the lock it is written under.
+    """
+    layout, name, identities = experiment.layout, stage.name, Identities(experiment)
+    folders = [path(name, 0).parent for path in (layout.checkpoint, layout.lease, layout.failure)]
+    for path in [path for folder in (layout.markers(name), *folders) for path in _listed(folder)]:
+        number = path.name.partition(".")[0]
+        index = int(number) if number.isdigit() else lease.SHARED
+        done = path.parent in folders and number.isdigit() and identities.done(stage, index)
+        if done or path.name.endswith(durable.PARTIAL):
+            with lease.exclusive(layout.lease_lock(name), index):
+                if not done or lease.held(layout.lease(name, index)) is None:
+                    durable.remove(path)
+
+
+def _listed(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def clear_index(experiment: Experiment, stage: Stage, index: int) -> None:

@@ -38,7 +38,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         made = experiment(Path(name))
         CollectStage().prepare(made)
-        execution = Execution(should_stop=lambda: False, guard=nullcontext, progress=lambda _: None)
+        execution = Execution(
+            identity=made.identity,
+            should_stop=lambda: False,
+            guard=nullcontext,
+            progress=lambda share, note="": None,
+        )
         collection = Collection(made, 0, execution)
         collection._mini_batch(2)  # warms up; no snapshot is due
         start = time.perf_counter()
