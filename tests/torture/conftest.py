@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+
+from pipeline.experiment import initialize
+from pipeline.registry import STAGES
+from pipeline.run import RunOptions, run_stage
 
 FIGURES = pytest.StashKey[list[str]]()
 FOLDER = Path(__file__).parent
@@ -48,3 +53,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("figures of the campaign")
         for line in config.stash[FIGURES]:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small experiment with all stages done; to be copied, not changed."""
+    root = tmp_path_factory.mktemp("finished") / "e"
+    settings = ("architectures.number=20", "cae.epochs=1", "bigru.epochs=1")
+    experiment = initialize(root, "smoke", settings)
+    for stage in STAGES.values():
+        assert run_stage(experiment, stage, None, RunOptions(cluster="inline"), Console(quiet=True)) == 0
+    return root
