@@ -6,7 +6,6 @@ import math
 import os
 import re
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -310,8 +309,8 @@ def _experiment_settings(experiment: Experiment) -> dict[str, Any]:
 def _user_settings() -> dict[str, Any]:
     path = user_file()
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return config.read_tree(path)
     except FileNotFoundError:
         return {}
     except (ValueError, OSError) as error:
-        raise SlurmError(f"{path} is not valid TOML: {error}; correct it or move it away") from error
+        raise SlurmError(f"{error} or move it away") from error

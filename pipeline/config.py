@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from stages.settings import ConfigError, identity_settings
 from stages.stage import COLLECTION, ExperimentConfig
 from stages.training.config import NUMERICS_VERSION
-from storage_schema import schema
+from storage_schema import documents, schema
 
 SECTIONS: dict[str, Any] = get_type_hints(ExperimentConfig)
 Tree = dict[str, dict[str, Any]]
@@ -56,9 +56,11 @@ def read_tree(path: Path) -> Tree:
         ConfigError: It is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(documents.read_bytes(path).decode())
     except ValueError as error:  # also of bytes that are not UTF-8, and numbers of thousands of digits
         raise ConfigError(f"{path} is not valid TOML: {error}; correct it") from error
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid TOML: it is nested too deep; correct it") from None
 
 
 def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
@@ -165,7 +167,7 @@ def _parse(text: str, kind: type) -> Any:
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # not TOML, or a number of thousands of digits
+    except (ValueError, RecursionError):  # not TOML, or a number of thousands of digits
         return text
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from pipeline.cluster import ClusterOptions, resolve_resources
 from pipeline.experiment import load
@@ -26,7 +25,7 @@ from slurm.ledger import Ledger
 from slurm.submit import Job, Submitter, cut
 from stages.stage import Experiment
 from stages.training.device_check import devices
-from storage_schema import durable
+from storage_schema import documents, durable
 
 PACKAGES = ("torch", "numpy", "scipy", "zarr", "xarray", "numcodecs", "submitit", "nap2-pipeline")
 SKEW_SECONDS = 30.0
@@ -53,6 +52,20 @@ class Check:
     def record(self) -> dict[str, str]:
         """Return it for JSON."""
         return asdict(self)
+
+
+class Machine(TypedDict):
+    """What a machine is like."""
+
+    python: str
+    executable: str
+    packages: dict[str, str]
+    build: str
+    driver: bool
+    devices: list[str]
+    unsupported: list[str]
+    cublas: str
+    lag: Any
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ def examine(root: Path, *, on_nodes: bool) -> list[Check]:
     return found
 
 
-def look(place: Path) -> dict[str, Any]:
+def look(place: Path) -> Machine:
     """Return what a machine is like: versions, devices, and its clock beside a folder's."""
     seen = devices()
     probe = place / f".probe-{uuid.uuid4().hex[:8]}{durable.PARTIAL}"
@@ -108,7 +121,7 @@ def look(place: Path) -> dict[str, Any]:
     }
 
 
-def machine(seen: dict[str, Any]) -> list[Check]:
+def machine(seen: Machine) -> list[Check]:
     """Judge one machine."""
     found = [Check(name="python", verdict="good", detail=f"{seen['python']} ({seen['executable']})")]
     lacking = [name for name, number in seen["packages"].items() if not number]
@@ -183,7 +196,7 @@ def cluster(indices: int) -> Check:
     return Check(name="slurm", verdict="good", detail=f"arrays up to {limits.array} tasks{queued}{plan}")
 
 
-def nodes(experiment: Experiment, mine: dict[str, Any]) -> Iterator[Check]:
+def nodes(experiment: Experiment, mine: Machine) -> Iterator[Check]:
     """Run a probe on every node that the resources may use, and compare it with this machine."""
     try:
         controller.require()
@@ -211,12 +224,12 @@ def nodes(experiment: Experiment, mine: dict[str, Any]) -> Iterator[Check]:
             path = place / f"{name}.json"
             if path.is_file():
                 waiting.discard(name)
-                yield compare(name, json.loads(path.read_bytes()), mine)
+                yield compare(name, read_probe(path), mine)
             elif jobs[name].job not in alive:
                 waiting.discard(name)
                 time.sleep(1)  # the shared folder may be a moment behind
                 if path.is_file():
-                    yield compare(name, json.loads(path.read_bytes()), mine)
+                    yield compare(name, read_probe(path), mine)
                 else:
                     yield _no_answer(name, experiment, jobs[name].name, jobs[name].job)
     for name in sorted(waiting):
@@ -226,7 +239,22 @@ def nodes(experiment: Experiment, mine: dict[str, Any]) -> Iterator[Check]:
         )
 
 
-def compare(name: str, theirs: dict[str, Any], mine: dict[str, Any]) -> Check:
+def read_probe(path: Path) -> Machine:
+    """Read what a node wrote of itself.
+
+    Raises:
+        SlurmError: It is something else.
+    """
+    try:
+        found: Machine = documents.load(path, Machine)
+    except ValueError as error:
+        raise SlurmError(f"{path} is not what a probe writes ({error})") from error
+    if not isinstance(found["lag"], float | None):
+        raise SlurmError(f"{path} is not what a probe writes: its lag is no number")
+    return found
+
+
+def compare(name: str, theirs: Machine, mine: Machine) -> Check:
     """Judge a node beside this machine: bits are promised for equal versions only."""
     wrong = []
     if theirs["python"] != mine["python"]:

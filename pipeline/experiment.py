@@ -12,17 +12,27 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pipeline import config
+from stages.architectures.genotype import Genotype
 from stages.architectures.sample import draw
 from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
 from stages.stage import Experiment, ExperimentConfig
-from storage_schema import durable, markers, schema
+from storage_schema import documents, durable, markers, schema
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
+
+
+class IdentityRecord(TypedDict):
+    """What decides results (digests of plan and data, and the settings), and its hash."""
+
+    identity: str
+    settings: dict[str, Any]
+    plan: str
+    data: str
 
 
 class ExperimentError(UserError, ValueError):
@@ -170,18 +180,34 @@ def check_preset(root: Path, preset: str, settings: Sequence[str]) -> None:
 
 
 def _experiment(
-    layout: Layout, resolved: ExperimentConfig, plan: bytes, record: Mapping[str, Any]
+    layout: Layout, resolved: ExperimentConfig, plan: bytes, record: IdentityRecord
 ) -> Experiment:
-    rows = list(csv.DictReader(io.StringIO(plan.decode())))
+    names, labels = _read_plan(layout.plan, plan, resolved.architectures.number)
     return Experiment(
         layout=layout,
         config=resolved,
         identity=record["identity"],
-        architectures=tuple(row["architecture"] for row in rows),
-        planned_labels=tuple(float(row["label"]) if row["label"] else None for row in rows),
+        architectures=names,
+        planned_labels=labels,
         data_digest=record["data"],
         open_other=load,
     )
+
+
+def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
+    """Return architecture and label of every index."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(plan.decode())))
+        names = tuple(str(Genotype.parse(row["architecture"])) for row in rows)
+        labels = tuple(float(row["label"]) if row["label"] else None for row in rows)
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise ExperimentError(f"{path} is no plan ({error}); restore it") from error
+    if len(names) != number or not all(label is None or 0 <= label <= 1 for label in labels):
+        raise ExperimentError(
+            f"{path} has {len(names)} architectures instead of {number}, or labels that are no fractions; "
+            "restore it"
+        )
+    return names, labels
 
 
 def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> None:
@@ -202,14 +228,11 @@ def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where
         )
 
 
-def identity_record(resolved: ExperimentConfig, plan: bytes, data_digest: str) -> dict[str, Any]:
+def identity_record(resolved: ExperimentConfig, plan: bytes, data_digest: str) -> IdentityRecord:
     """Return what decides results, and its hash."""
-    content = {
-        "settings": config.scientific(resolved),
-        "plan": hashlib.sha256(plan).hexdigest(),
-        "data": data_digest,
-    }
-    return {"identity": _hash(content), **content}
+    settings, digest = config.scientific(resolved), hashlib.sha256(plan).hexdigest()
+    identity = _hash({"settings": settings, "plan": digest, "data": data_digest})
+    return {"identity": identity, "settings": settings, "plan": digest, "data": data_digest}
 
 
 def known_labels(labels: LabelsConfig) -> dict[str, float] | None:
@@ -254,20 +277,21 @@ def _plan_csv(names: Sequence[str], labels: Mapping[str, float] | None) -> bytes
     return text.getvalue().encode()
 
 
-def _read_identity(path: Path) -> dict[str, Any]:
+def _read_identity(path: Path) -> IdentityRecord:
     try:
-        record: dict[str, Any] = json.loads(path.read_bytes())
+        record: IdentityRecord = documents.load(path, IdentityRecord)
         version = int(record["settings"]["schema_version"])
-        content = {key: record[key] for key in ("settings", "plan", "data")}
-        identity = record["identity"]
-    except (ValueError, KeyError, TypeError) as error:
+        found = _hash({key: record[key] for key in ("settings", "plan", "data")})
+    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise ExperimentError(f"{path} is damaged ({error!r}); restore it from a copy") from error
     if version > schema.VERSION:
         raise ExperimentError(
             f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
         )
-    if identity != _hash(content):
-        raise ExperimentError(f"{path} is damaged (not what {identity} stands for); restore it from a copy")
+    if record["identity"] != found:
+        raise ExperimentError(
+            f"{path} is damaged (not what {record['identity']} stands for); restore it from a copy"
+        )
     return record
 
 

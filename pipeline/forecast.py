@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +74,9 @@ def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
         )
     if not isinstance(stage, CollectStage):
         return _derived(experiment, stage, indices)
-    done = sorted(markers.done_indices(experiment.layout.markers(stage.name)))[:SAMPLE]
+    done = sorted(markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment)))[
+        :SAMPLE
+    ]
     if done:
         seconds = statistics.mean(_seconds(experiment, index) for index in done)
         size = statistics.mean(_bytes(experiment, index) for index in done)
@@ -91,11 +94,10 @@ def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
 
 def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
     """Estimate a stage that reads the store: from its finished indices, else by its models' operations."""
-    done = sorted(markers.done_indices(experiment.layout.markers(stage.name)))[:SAMPLE]
-    found = [
-        m for m in (markers.load(experiment.layout.marker(stage.name, i)) for i in done) if m is not None
+    done = sorted(markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment)))[
+        :SAMPLE
     ]
-    measured = [float(m.result["seconds"]) for m in found if "seconds" in m.result]
+    measured = [taken for i in done if (taken := _measured(experiment, stage, i)) is not None]
     each = statistics.mean(measured) if measured else _rough_models(experiment, stage.name)
     sizes = [_written(stage, experiment, index) for index in done]
     return Forecast(
@@ -106,6 +108,21 @@ def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
             (statistics.mean(sizes) if sizes else ROUGH_MODEL_BYTES.get(stage.name, 0)) * len(indices)
         ),
     )
+
+
+def _measured(experiment: Experiment, stage: Stage, index: int) -> float | None:
+    path = experiment.layout.marker(stage.name, index)
+    marker = markers.load(path)
+    with markers.reading(path):
+        if marker is None or "seconds" not in marker.result:
+            return None
+        return _duration(marker.result["seconds"])
+
+
+def _duration(seconds: Any) -> float:
+    if not 0 <= float(seconds) < math.inf:
+        raise ValueError(f"it took {seconds} seconds")
+    return float(seconds)
 
 
 def _written(stage: Stage, experiment: Experiment, index: int) -> int:
@@ -128,8 +145,12 @@ def _rough_models(experiment: Experiment, stage: str) -> float:
 
 
 def _seconds(experiment: Experiment, index: int) -> float:
-    marker = markers.load(experiment.layout.marker("collect", index))
-    return 0.0 if marker is None else sum(sum(part) for part in marker.result["seconds"].values())
+    path = experiment.layout.marker("collect", index)
+    marker = markers.load(path)
+    with markers.reading(path):
+        return (
+            0.0 if marker is None else _duration(sum(sum(part) for part in marker.result["seconds"].values()))
+        )
 
 
 def _bytes(experiment: Experiment, index: int) -> int:

@@ -13,7 +13,7 @@ from pipeline.status import stage_status
 from stages.settings import ConfigError
 from stages.stage import Experiment
 from storage_schema import markers
-from storage_schema.read import open_dynamics
+from storage_schema.read import open_dynamics, reading
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,8 +45,16 @@ def inspect(experiment: Experiment, index: int, kind: str, layer: str | None = N
 
     Raises:
         ConfigError: There is no such index, kind or layer.
+        StoreError: The store is damaged.
     """
     one = _entry(experiment, index, kind)
+    with reading(experiment.layout.dynamics):
+        return _inspection(experiment, one, index, kind, layer)
+
+
+def _inspection(
+    experiment: Experiment, one: xr.Dataset, index: int, kind: str, layer: str | None
+) -> Inspection:
     count = int(one["layers"])
     names = [str(name) for name in one["layer_name"].values[:count]]
     chosen = np.flatnonzero(one["reachable"].values[:count]) if layer is None else [_layer(layer, names)]
@@ -101,8 +109,9 @@ def plot(experiment: Experiment, index: int, kind: str, file: Path) -> None:
     from matplotlib.figure import Figure
 
     one = _entry(experiment, index, kind)
-    curves, steps, count = one["curves"].load(), one["step"].values, int(one["layers"])
-    norms = one[kind].isel(value=0, layer=slice(count)).sel(feature="l2").load().values
+    with reading(experiment.layout.dynamics):
+        curves, steps, count = one["curves"].load(), one["step"].values, int(one["layers"])
+        norms = one[kind].isel(value=0, layer=slice(count)).sel(feature="l2").load().values
     if np.isnan(norms).all():
         raise ConfigError(
             f"index {index} has no snapshot yet; run: pipeline run --stage collect --array {index}"
@@ -137,6 +146,6 @@ def _entry(experiment: Experiment, index: int, kind: str) -> xr.Dataset:
 def _layer(text: str, names: list[str]) -> int:
     if text in names:
         return names.index(text)
-    if text.isdigit() and int(text) < len(names):
+    if text.isdecimal() and len(text) < 10 and int(text) < len(names):
         return int(text)
     raise ConfigError(f"no layer {text!r}; use 0-{len(names) - 1} or a name such as {names[0]}")

@@ -57,7 +57,7 @@ def find_model(using: str, size: str | None, variant: str) -> Model:
         PredictError: It has no such trial, size or variant, or is not trained with its settings of now.
     """
     path, trial = Path(using), 0
-    if not (path / "experiment.toml").is_file() and path.name.isdigit():
+    if not (path / "experiment.toml").is_file() and path.name.isdecimal():
         path, trial = path.parent, int(path.name)
     source = load(path)
     config = source.config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from pipeline.identity import Identities
 from slurm.controller import QueuedTask
 from stages.stage import Experiment, Stage
-from storage_schema import lease, markers
+from storage_schema import documents, lease, markers
 from storage_schema.layout import Layout
 
 STATES = ("done", "running", "queued", "partial", "failed", "stale", "missing")
@@ -87,7 +86,7 @@ def _listed(layout: Layout, folder: str, stage: str) -> set[int]:
         names = [Path(entry.name) for entry in (layout.root / folder / stage).iterdir()]
     except FileNotFoundError:
         return set()
-    return {int(name.stem) for name in names if name.suffix in (".json", ".pt") and name.stem.isdigit()}
+    return markers.indices(name.stem for name in names if name.suffix in (".json", ".pt"))
 
 
 def _reason(path: Path) -> str:
@@ -98,7 +97,12 @@ def _reason(path: Path) -> str:
 def read_failure(path: Path) -> tuple[str, str] | None:
     """Return kind and message, in one line, of the failure that an index recorded; None without a readable one."""
     try:
-        record = json.loads(path.read_bytes())
-        return str(record["kind"]), f"{record['error']}: {record['message']}".replace("\n", " ")
+        record = documents.load(path, dict[str, str])
+        return _plain(record["kind"]), _plain(f"{record['error']}: {record['message']}")
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _plain(text: str) -> str:
+    """Without what would end the line or steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

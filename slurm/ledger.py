@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +16,7 @@ from typing import Any, Final, Self
 from slurm.errors import SlurmError
 
 _FILE: Final = "submission.json"
+MOST_BYTES: Final = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,41 @@ class Submission:
             SlurmError: The file is damaged.
         """
         try:
-            return cls(**json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
+            if path.stat().st_size > MOST_BYTES:
+                raise ValueError("it is too large")
+            found = cls(**json.loads(path.read_bytes()))
+            found.check(path.parent.name)
+            return found
+        except (ValueError, TypeError, RecursionError) as error:
             raise SlurmError(f"{path} is damaged ({error}); move its folder away") from error
+
+    def check(self, folder: str) -> None:
+        """Check what is read: its name is a folder's that may be removed, jobs are given to Slurm's commands.
+
+        Raises:
+            ValueError: It is not what was written.
+        """
+        texts = (self.name, self.stage, self.code)
+        if self.name != folder or not all(isinstance(text, str) and text.isprintable() for text in texts):
+            raise ValueError("name, stage or code is not its own")
+        if not isinstance(self.after, list) or not all(map(_is_job, self.after)):
+            raise ValueError("it waits for what is no job")
+        if self.job != "" and not _is_job(self.job):
+            raise ValueError("its job is none")
+        if not isinstance(self.resources, dict) or not _is_number(self.submitted):
+            raise ValueError("resources or time is none")
+        if not isinstance(self.indices, list) or not all(isinstance(group, list) for group in self.indices):
+            raise ValueError("indices are no lists")
+        if not all(type(index) is int and index >= 0 for group in self.indices for index in group):
+            raise ValueError("an index is none")
+
+
+def _is_job(text: Any) -> bool:
+    return isinstance(text, str) and re.fullmatch("[0-9]{1,12}", text) is not None
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 class Ledger:

@@ -40,7 +40,9 @@ PROFILES: Final[dict[str, dict[str, str | int | bool]]] = {
 }
 
 _FLAG: Final = re.compile(r"[a-z][a-z0-9-]*")
-_TIME: Final = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+_TIME: Final = re.compile(
+    r"(?:(?P<days>N)-)?(?P<first>N)(?::(?P<second>N))?(?::(?P<third>N))?".replace("N", "[0-9]{1,9}")
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,6 +105,9 @@ class Submitter:
         max_parallel: int | None = None,
         max_failures: int | None = None,
     ) -> None:
+        if not str(folder).isprintable():
+            # In the script it would end a comment, and what follows would be run.
+            raise SlurmError(f"{str(folder)!r} has characters that cannot be printed; move the experiment")
         self.ledger = Ledger(folder)
         self._resources, self._label = resources, label
         self._max_parallel, self._max_failures = max_parallel, max_failures

@@ -63,7 +63,10 @@ def identity_settings(config: Any) -> dict[str, Any]:
 def _check_type(config: Any, name: str, expected: type) -> None:
     value = getattr(config, name)
     if expected is float and type(value) is int:
-        object.__setattr__(config, name, float(value))
+        try:
+            object.__setattr__(config, name, float(value))
+        except OverflowError:
+            raise ConfigError(f"{_section(config)}.{name} = {value} is too large") from None
     elif type(value) is not expected:
         raise ConfigError(f"{_section(config)}.{name} = {value!r} is not of type {expected.__name__}")
     elif isinstance(value, float) and not math.isfinite(value):

@@ -12,7 +12,6 @@ by the shared file system's clock alone; on the same machine by asking for the p
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import socket
 import time
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from storage_schema import durable
+from storage_schema import documents, durable
 
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -145,8 +144,9 @@ class Lease:
 def read(path: Path) -> Owner | None:
     """Return the owner on file, or None; a torn or foreign file counts as none."""
     try:
-        return Owner(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        owner: Owner = documents.load(path, Owner)
+        return owner
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from storage_schema import durable
+from storage_schema import documents, durable
 from storage_schema.errors import UserError
+
+_INDEX: Final = re.compile("[0-9]{5,9}")
 
 
 class MarkerError(UserError, ValueError):
@@ -50,27 +54,45 @@ def load(path: Path) -> Marker | None:
         MarkerError: It is there but is not a marker.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = documents.load(path, dict[str, Any])
         # The first markers that were written have no digest of their own.
         if content.pop("sha256", _digest(content)) != _digest(content):
             raise ValueError("its SHA-256 differs")
+        documents.check(content, Marker)
         return Marker(**content)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise MarkerError(
-            f"{path} is not a readable marker ({error}); delete it and run the stage again"
-        ) from error
+    except ValueError as error:
+        raise _unreadable(path, error) from error
 
 
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def done_indices(folder: Path) -> set[int]:
-    """Return the indices that have a marker, from one listing of the folder."""
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the result in a marker lacks, or has of another type, into a `MarkerError`."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> MarkerError:
+    return MarkerError(f"{path} is not a readable marker ({error}); delete it and run the stage again")
+
+
+def done_indices(folder: Path, below: int | None = None) -> set[int]:
+    """Return the indices, or those below a number, that have a marker, from one listing of the folder."""
     try:
         names = [entry.name for entry in folder.iterdir()]
     except FileNotFoundError:
         return set()
-    return {int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit()}
+    found = indices(name[:-5] for name in names if name.endswith(".json"))
+    return {index for index in found if below is None or index < below}
+
+
+def indices(stems: Iterable[str]) -> set[int]:
+    """Return the indices that files are named after; other files are passed over."""
+    return {int(stem) for stem in stems if _INDEX.fullmatch(stem)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,52 @@ import zarr
 from numpy.typing import NDArray
 
 from storage_schema import schema
-from storage_schema.errors import UserError
+from storage_schema.schema import Variable
+from storage_schema.validate import StoreError, check_store, reading
 
-
-class StoreError(UserError, ValueError):
-    """A store that is not there, of another experiment or schema, or lacks what is asked of it."""
+__all__ = [
+    "FeatureMaps",
+    "StoreError",
+    "check_identity",
+    "open_derived",
+    "open_dynamics",
+    "reading",
+    "written",
+]
 
 
 def open_dynamics(path: Path) -> xr.Dataset:
     """Open a store lazily; nothing but metadata and coordinates is read.
 
     Raises:
-        StoreError: There is no store, or its schema is newer than this code.
+        StoreError: There is no store, its schema is newer than this code, or it is damaged.
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not a store; fill it with: pipeline run --stage collect")
-    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)  # lazily indexed, with or without dask
-    version = dataset.attrs.get("schema_version", 0)
-    if version > schema.VERSION:
-        raise StoreError(
-            f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
-        )
-    return dataset
+    return _open(path, schema.VARIABLES)
 
 
-def open_derived(path: Path, stage: str) -> xr.Dataset:
+def open_derived(path: Path, stage: str, table: Mapping[str, Variable]) -> xr.Dataset:
     """Open a store that a stage wrote whole, lazily.
 
+    Args:
+        path: The store.
+        stage: Which wrote it.
+        table: What it holds (`schema.EMBEDDINGS`, `schema.SCORES`).
+
     Raises:
-        StoreError: There is none.
+        StoreError: There is none, or it is damaged.
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not there; make it with: pipeline run --stage {stage}")
-    dataset: xr.Dataset = xr.open_zarr(path, chunks=None)
+    return _open(path, table)
+
+
+def _open(path: Path, table: Mapping[str, Variable]) -> xr.Dataset:
+    check_store(path, table)
+    with reading(path):
+        # Lazily indexed, with or without dask.
+        dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=True)
     return dataset
 
 
@@ -63,9 +76,11 @@ def check_identity(path: Path, identity: str) -> None:
 
 def written(path: Path, architectures: Sequence[int] | slice = slice(None)) -> NDArray[np.bool_]:
     """Return which snapshots are on disk by now, bool (architectures, snapshots), also while tasks run."""
-    dataset = open_dynamics(path).isel(architecture=architectures)
-    live = dataset["curves"].sel(curve="written", mini_batch=dataset["step"]).notnull()
-    found: NDArray[np.bool_] = live.transpose("architecture", "snapshot").values
+    dataset = open_dynamics(path)
+    with reading(path):
+        dataset = dataset.isel(architecture=architectures)
+        live = dataset["curves"].sel(curve="written", mini_batch=dataset["step"]).notnull()
+        found: NDArray[np.bool_] = live.transpose("architecture", "snapshot").values
     return found
 
 
@@ -86,12 +101,13 @@ class FeatureMaps:
             raise StoreError(f"cap = {cap} leaves no layer; use 1 or more (paper: {schema.LAYER_CAP})")
         open_dynamics(path)
         self._path, self._kind, self._cap, self._raw = path, kind, cap, raw
-        group = zarr.open_group(path, mode="r")
-        array, layers = group[kind], group["layers"]
-        assert isinstance(array, zarr.Array)
-        assert isinstance(layers, zarr.Array)
-        self._array: zarr.Array[Any] = array
-        self._layers = np.minimum(np.asarray(layers[...]), cap)
+        with reading(path):
+            group = zarr.open_group(path, mode="r", use_consolidated=True)
+            array, layers = group[kind], group["layers"]
+            assert isinstance(array, zarr.Array)
+            assert isinstance(layers, zarr.Array)
+            self._array: zarr.Array[Any] = array
+            self._layers = np.minimum(np.asarray(layers[...]), cap)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,9 +132,10 @@ class FeatureMaps:
         where = f"{self._path}: architecture {architecture} has no snapshot {snapshot} in {self._kind}"
         if not (0 <= architecture < self.shape[0] and 0 <= snapshot < self.shape[1]):
             raise StoreError(f"{where}: the store has {self.shape[0]} by {self.shape[1]}")
-        rows: NDArray[np.float32] = np.asarray(
-            self._array[architecture, snapshot, : int(self._layers[architecture])]
-        )
+        with reading(self._path):
+            rows: NDArray[np.float32] = np.asarray(
+                self._array[architecture, snapshot, : int(self._layers[architecture])]
+            )
         # A layer's norm exists, unless nothing is written or the network diverged, which the curves tell apart.
         if (
             np.isnan(rows[:, 0, schema.FEATURES.index("l2")]).all()

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from storage_schema import durable
+from storage_schema import documents, durable
 from storage_schema.errors import UserError
 
 TRAIN, VALIDATION, TEST = "train_files.json", "val_files.json", "test_files.json"
+
+
+class _Entry(TypedDict):
+    index: int
+    label: float
+
+
+class _Part(TypedDict):
+    trial: int
+    seed: int
+    architectures: list[_Entry]
+
+
+class _TrainPart(_Part):
+    sizes: dict[str, list[int]]
 
 
 class SplitFileError(UserError, ValueError):
@@ -34,6 +49,16 @@ class SplitFiles:
     test: tuple[int, ...]
     labels: Mapping[int, float]
 
+    def of_size(self, size: str) -> tuple[int, ...]:
+        """Return the training architectures of a train size.
+
+        Raises:
+            SplitFileError: The files were drawn for other sizes.
+        """
+        if size not in self.train:
+            raise SplitFileError(f"trial {self.trial} has no train size {size}; run --stage split again")
+        return self.train[size]
+
 
 def paths(folder: Path) -> dict[str, Path]:
     """Return the three files, by the names of their digests in a marker."""
@@ -54,18 +79,21 @@ def write(folder: Path, split: SplitFiles) -> None:
     durable.write_json(folder / TEST, {**head, "architectures": labelled(split.test)})
 
 
-def read(folder: Path) -> SplitFiles:
+def read(folder: Path, architectures: int) -> SplitFiles:
     """Read the three files.
+
+    Args:
+        folder: Of the trial.
+        architectures: How many the plan has.
 
     Raises:
         SplitFileError: One is not there or is damaged.
     """
     try:
-        train, validation, test = (
-            json.loads((folder / name).read_bytes()) for name in (TRAIN, VALIDATION, TEST)
-        )
+        train = documents.load(folder / TRAIN, _TrainPart)
+        validation, test = (documents.load(folder / name, _Part) for name in (VALIDATION, TEST))
         parts = [part["architectures"] for part in (train, validation, test)]
-        return SplitFiles(
+        found = SplitFiles(
             trial=train["trial"],
             seed=train["seed"],
             train={size: tuple(indices) for size, indices in train["sizes"].items()},
@@ -73,9 +101,20 @@ def read(folder: Path) -> SplitFiles:
             test=tuple(entry["index"] for entry in parts[2]),
             labels={entry["index"]: entry["label"] for part in parts for entry in part},
         )
+        _check(found, architectures)
+        return found
     except FileNotFoundError as error:
         raise SplitFileError(f"{error.filename} is not there; run --stage split") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise SplitFileError(
-            f"{folder}: the split is damaged ({error!r}); delete it and its marker, then run --stage split"
+            f"{folder}: the split is damaged ({error}); delete it and its marker, then run --stage split"
         ) from error
+
+
+def _check(found: SplitFiles, architectures: int) -> None:
+    for index in {*found.validation, *found.test, *(i for part in found.train.values() for i in part)}:
+        if not 0 <= index < architectures:
+            raise documents.DocumentError(f"architecture {index} is not in the plan")
+        label = found.labels.get(index, math.nan)
+        if not 0 <= label <= 1:
+            raise documents.DocumentError(f"architecture {index} has the label {label}")

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from storage_schema import schema
 from storage_schema.durable import DurableStore
+from storage_schema.schema import Variable
+from storage_schema.validate import StoreError, check_arrays, reading
 
 TASK_ARRAYS = tuple(name for name, v in schema.VARIABLES.items() if v.written_by == "task")
 
@@ -35,8 +37,7 @@ class ArchitectureWriter:
     def __init__(self, path: Path, index: int) -> None:
         self._path = path
         self._index = index
-        group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
-        self._arrays = {name: _array(group, name) for name in TASK_ARRAYS}
+        self._arrays = _arrays(path, schema.VARIABLES, TASK_ARRAYS)
 
     def write(self, name: str, rows: NDArray[np.float32]) -> None:
         """Replace the architecture's entry of one array.
@@ -52,10 +53,12 @@ class ArchitectureWriter:
         return file_digests(self._path, self._index)
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return array
+def _arrays(path: Path, table: Mapping[str, Variable], names: tuple[str, ...]) -> dict[str, zarr.Array[Any]]:
+    check_arrays(path, table, names)
+    with reading(path):
+        group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
+        found = {name: group[name] for name in names}
+        return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
 
 
 def object_path(path: Path, name: str, index: int) -> Path:
@@ -83,11 +86,24 @@ def shared_files(path: Path) -> dict[str, Path]:
     return found
 
 
-def write_gathered(path: Path, values: Mapping[str, Any]) -> None:
-    """Replace the arrays that are gathered from markers."""
-    group = zarr.open_group(DurableStore(path), mode="r+", use_consolidated=False)
+def write_gathered(path: Path, table: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+    """Replace the arrays that are gathered from markers.
+
+    Args:
+        path: The store.
+        table: What it holds (`schema.VARIABLES`, `schema.ZERO_COST`).
+        values: The arrays, whole, by name.
+
+    Raises:
+        StoreError: The store is damaged or of other sizes.
+    """
+    arrays = _arrays(path, table, tuple(values))
     for name, value in values.items():
-        _array(group, name)[...] = value
+        if arrays[name].shape != value.shape:
+            raise StoreError(
+                f"{path}: {name} has the shape {arrays[name].shape} instead of {value.shape}; restore it from a copy"
+            )
+        arrays[name][...] = value
 
 
 def digest(path: Path) -> str | None:

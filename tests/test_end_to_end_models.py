@@ -29,7 +29,7 @@ from stages.models.predict import predict
 from stages.settings import ConfigError
 from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint
-from storage_schema import markers
+from storage_schema import markers, schema
 from storage_schema.read import open_derived
 
 NETWORKS = 24
@@ -206,7 +206,7 @@ def test_another_trial_has_another_seed_and_the_same_trial_the_same(source: Expe
 
 
 def test_scores_in_domain_are_those_of_the_frozen_way(source: Experiment) -> None:
-    scores = open_derived(source.layout.scores("in-domain", 1), "evaluate")
+    scores = open_derived(source.layout.scores("in-domain", 1), "evaluate", schema.SCORES)
     tested = [int(i) for i in scores["index"].values]
     for method, variant in (("NAP2", 0), ("NAP2 mask", 1), ("NAP2 initial", 2), ("NAP2 weights", 4)):
         key = plan.ModelKey(source.config.inputs.chosen[variant], 1, "all")
@@ -337,8 +337,8 @@ def test_transfer_scores_the_targets_test_architectures(
     other = change(
         other.layout.root, [f"evaluation.sources={source.layout.root}", "evaluation.in_domain=false"]
     )
-    run(other, "evaluate")
-    scores = open_derived(other.layout.scores("from-source", 1), "evaluate")
+    run(other, "evaluate", schema.SCORES)
+    scores = open_derived(other.layout.scores("from-source", 1), "evaluate", schema.SCORES)
     tested = json.loads((other.layout.split(1) / "test_files.json").read_bytes())["architectures"]
     assert scores["index"].values.tolist() == [entry["index"] for entry in tested]
     assert "from-source" in "\n".join(STAGES["evaluate"].report(other))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -158,6 +159,14 @@ def test_manifest_lists_every_file_and_leaves_nothing_behind(cifar100: Path) -> 
         "test.bin": 61_480,
     }
     assert {path.name for path in folder.iterdir()} == {"train.bin", "test.bin", MANIFEST}
+
+
+def test_manifest_keeps_to_the_umask(cifar100: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert write_manifest(cifar100, "cifar100").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
 
 
 def test_more_validation_images_than_there_are(cifar100: Path) -> None:

@@ -174,7 +174,7 @@ def test_a_marker_s_numbers_are_json(made: Path) -> None:
     def refuse(text: str) -> float:
         raise AssertionError(f"{text} is no JSON")
 
-    for path in (made / "markers" / "zero-cost").iterdir():
+    for path in (made / "markers" / "zero-cost").glob("0*.json"):
         result = json.loads(path.read_bytes(), parse_constant=refuse)["result"]
         assert math.isfinite(result["seconds"])
         assert set(result["values"]) == set(result["proxy_seconds"]) == set(COLUMNS)

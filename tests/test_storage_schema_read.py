@@ -190,6 +190,6 @@ def test_two_processes_create_it_at_once(tmp_path: Path) -> None:
 def test_gathered_values_leave_the_metadata_alone(tmp_path: Path) -> None:
     path = make(tmp_path / "s.zarr")
     before = (path / "zarr.json").read_bytes()
-    write_gathered(path, {"diverged": np.array([True, False, False, False])})
+    write_gathered(path, schema.VARIABLES, {"diverged": np.array([True, False, False, False])})
     assert (path / "zarr.json").read_bytes() == before
     assert xr.open_zarr(path)["diverged"].values.tolist() == [True, False, False, False]

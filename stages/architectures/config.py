@@ -16,8 +16,8 @@ class ArchitecturesConfig:
     SECTION: ClassVar[str] = "architectures"
 
     space: str = setting("nasbench201", "search space", choices=("nasbench201",))
-    channels: int = setting(16, "channels of the first stage (paper: 16)", ge=1)
-    cells_per_stage: int = setting(5, "cells in each of the three stages (paper: 5)", ge=1)
+    channels: int = setting(16, "channels of the first stage (paper: 16)", ge=1, le=1024)
+    cells_per_stage: int = setting(5, "cells in each of the three stages (paper: 5)", ge=1, le=100)
     number: int = setting(1000, "architectures drawn", ge=1, le=NUM_GENOTYPES)
     slice: int = setting(
         0,

@@ -46,8 +46,8 @@ class BigruStage(Stage):
         from stages.models.sequences import read_sequences
 
         config, key = experiment.config, _key(experiment, index)
-        split = splits.read(experiment.layout.split(key.trial))
-        train, seed = split.train[key.size], plan.model_seed(config, key.trial, "bigru")
+        split = splits.read(experiment.layout.split(key.trial), len(experiment.architectures))
+        train, seed = split.of_size(key.size), plan.model_seed(config, key.trial, "bigru")
         sequences = read_sequences(experiment, key, train)
         labels = [split.labels[i] for i in train]
         training = PredictorTraining(experiment, index, execution, sequences, labels, train, seed)

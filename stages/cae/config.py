@@ -14,14 +14,18 @@ class CaeConfig:
 
     SECTION: ClassVar[str] = "cae"
 
-    epochs: int = setting(150, "most epochs (paper: 150)", ge=1)
-    warmup: int = setting(5, "epochs of linear warm-up before the steps (paper: 5)", ge=0)
+    epochs: int = setting(150, "most epochs (paper: 150)", ge=1, le=1_000_000)
+    warmup: int = setting(5, "epochs of linear warm-up before the steps (paper: 5)", ge=0, le=1_000_000)
     warmup_start: float = setting(1e-6, "learning rate of the first warm-up epoch (paper: 1e-6)", ge=0)
     learning_rate: float = setting(1e-3, "Adam's learning rate after warm-up (paper: 1e-3)", ge=0)
-    step_size: int = setting(20, "epochs between decays of the learning rate (paper: 20)", ge=1)
+    step_size: int = setting(20, "epochs between decays of the learning rate (paper: 20)", ge=1, le=1_000_000)
     gamma: float = setting(0.15, "factor of each decay (paper: 0.15)", ge=0, le=1)
-    patience: int = setting(25, "epochs without a better validation loss before stopping (paper: 25)", ge=1)
-    batch_size: int = setting(32, "maps a batch; a last one of a single map joins the one before", ge=2)
+    patience: int = setting(
+        25, "epochs without a better validation loss before stopping (paper: 25)", ge=1, le=1_000_000
+    )
+    batch_size: int = setting(
+        32, "maps a batch; a last one of a single map joins the one before", ge=2, le=100_000
+    )
     dtype: str = setting("float32", "float32, or the paper's float64", choices=("float32", "float64"))
     matmul_precision: str = setting(
         "highest",
@@ -29,10 +33,14 @@ class CaeConfig:
         "high to TensorFloat-32",
         choices=("highest", "high", "medium"),
     )
-    threads: int = setting(1, "CPU threads a model; sums depend on it", ge=1)
+    threads: int = setting(1, "CPU threads a model; sums depend on it", ge=1, le=1024)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", identity=False)
     scratch_megabytes: int = setting(
-        8000, "room for decoded maps in TMPDIR, a model; 0: decode them every epoch", ge=0, identity=False
+        8000,
+        "room for decoded maps in TMPDIR, a model; 0: decode them every epoch",
+        ge=0,
+        le=10**9,
+        identity=False,
     )
 
     def __post_init__(self) -> None:

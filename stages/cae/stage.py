@@ -54,8 +54,8 @@ class CaeStage(Stage):
         from stages.inputs.maps import Maps
 
         config, (key, kind) = experiment.config, _task(experiment, index)
-        split = splits.read(experiment.layout.split(key.trial))
-        train, seed = split.train[key.size], plan.model_seed(config, key.trial, f"cae {kind}")
+        split = splits.read(experiment.layout.split(key.trial), len(experiment.architectures))
+        train, seed = split.of_size(key.size), plan.model_seed(config, key.trial, f"cae {kind}")
         maps = Maps(
             experiment.layout.dynamics,
             kind,

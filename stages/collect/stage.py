@@ -64,11 +64,15 @@ class CollectStage(Stage):
             for name, v in schema.VARIABLES.items()
             if v.written_by == "finalise"
         }
-        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
-            marker = markers.load(experiment.layout.marker(self.name, index))
+        for index in sorted(
+            markers.done_indices(experiment.layout.markers(self.name), self.num_tasks(experiment))
+        ):
+            path = experiment.layout.marker(self.name, index)
+            marker = markers.load(path)
             if marker is not None and marker.identity == experiment.identity:
-                _gather(values, index, marker)
-        write_gathered(experiment.layout.dynamics, values)
+                with markers.reading(path):
+                    _gather(values, index, marker)
+        write_gathered(experiment.layout.dynamics, schema.VARIABLES, values)
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the architecture's part of the store."""

@@ -8,20 +8,28 @@ file's content: an idx file may lie there plain or gzipped, by whatever compress
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from gzip import decompress
+from gzip import GzipFile
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from stages.datasets.errors import DataError
+from storage_schema import documents, durable
 
 MANIFEST = "manifest.sha256.json"
 ROOT_VARIABLE = "NAP2_DATA_ROOT"
+MOST_BYTES = 2**30
+"""Of one file, also when it is unpacked; the largest official one has 182 million."""
+
+
+class _Entry(TypedDict):
+    sha256: str
+    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +233,8 @@ def write_manifest(root: str | Path, name: str) -> Path:
     layout, folder = LAYOUTS[name], find_folder(str(root), name)
     entries = {file: _entry(folder, file, layout.gzipped) for file in layout.files}
     target = folder / MANIFEST
-    _replace(target, json.dumps({**_read_manifest(target), **entries}, indent=2, sort_keys=True) + "\n")
+    listed = {**_read_manifest(target), **entries}
+    durable.write(target, (json.dumps(listed, indent=2, sort_keys=True) + "\n").encode())
     return target
 
 
@@ -239,20 +248,6 @@ def _entry(folder: Path, file: str, gzipped: bool) -> dict[str, str | int]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def _replace(target: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp's 0600 would shut out colleagues
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def _locate(folder: Path, file: str, gzipped: bool) -> Path | None:
     candidates = [folder / file, folder / f"{file}.gz"] if gzipped else [folder / file]
     return next((path for path in candidates if path.is_file()), None)
@@ -260,9 +255,12 @@ def _locate(folder: Path, file: str, gzipped: bool) -> Path | None:
 
 def _content(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
-        return decompress(raw) if path.suffix == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
+        raw = documents.read_bytes(path, MOST_BYTES)
+        content = GzipFile(fileobj=io.BytesIO(raw)).read(MOST_BYTES + 1) if path.suffix == ".gz" else raw
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_BYTES} bytes")
+        return content
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); unpack the official archive again") from error
 
 
@@ -297,22 +295,17 @@ def _expected(folder: Path, name: str) -> dict[str, Digest]:
 
 
 def _parse_manifest(path: Path) -> dict[str, Digest]:
-    try:
-        return {
-            str(file): Digest(algorithm="sha256", hex=str(entry["sha256"]), size=int(entry["bytes"]))
-            for file, entry in _read_manifest(path).items()
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not a manifest ({error!r}); delete it and make it again") from error
+    return {
+        file: Digest(algorithm="sha256", hex=entry["sha256"], size=entry["bytes"])
+        for file, entry in _read_manifest(path).items()
+    }
 
 
-def _read_manifest(path: Path) -> dict[str, dict[str, Any]]:
+def _read_manifest(path: Path) -> dict[str, _Entry]:
     if not path.is_file():
         return {}
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries: dict[str, _Entry] = documents.load(path, dict[str, _Entry])
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a manifest ({error}); delete it and make it again") from error
-    if not isinstance(entries, dict):
-        raise DataError(f"{path}: not a manifest; delete it and make it again")
     return entries

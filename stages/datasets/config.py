@@ -44,10 +44,10 @@ class DataConfig:
         "", "folder of the official files; empty: the variable NAP2_DATA_ROOT", identity=False, path=True
     )
     image_size: int = setting(
-        0, "side in pixels after average pooling, a divisor of the native side; 0: native", ge=0
+        0, "side in pixels after average pooling, a divisor of the native side; 0: native", ge=0, le=32
     )
     validation_images: int = setting(
-        5000, "validation images, from the fixed pool (digits: always a fifth)", ge=1
+        5000, "validation images, from the fixed pool (digits: always a fifth)", ge=1, le=1_000_000
     )
     split_seed: int = setting(42, "seed of the split into validation and test images", ge=0, le=2**32 - 1)
 

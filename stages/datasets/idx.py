@@ -49,7 +49,12 @@ def parse(content: bytes, where: str) -> NDArray[np.uint8]:
             f"{where}: {len(content) - start} bytes instead of {math.prod(shape)} follow the header; "
             f"fetch the official file again"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    try:
+        return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    except (
+        ValueError
+    ) as error:  # more dimensions than NumPy has, or none of them filled and the others endless
+        raise DataError(f"{where}: shape {shape[:4]} … cannot be; fetch the official file again") from error
 
 
 def _pair(files: Files, prefix: str, classes: int) -> LabelledImages:

@@ -13,6 +13,7 @@ from stages.datasets.images import LabelledImages, RawImages, permutation
 from stages.datasets.restricted_pickle import UnsafePickleError, loads
 
 SIDE = 16
+MOST_LABELS = 1000
 
 
 def read(files: Files, classes: int, split_seed: int) -> RawImages:
@@ -52,7 +53,7 @@ def _batch(files: Files, file: str, classes: int) -> LabelledImages:
 def _arrays(batch: Any, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     if not isinstance(batch, dict) or not {"data", "labels"} <= batch.keys():
         raise DataError(f"{where}: no dictionary with data and labels; fetch the official file again")
-    pixels, labels = batch["data"], np.asarray(batch["labels"])
+    pixels, labels = batch["data"], _numbers(batch["labels"])
     if (
         not isinstance(pixels, np.ndarray)
         or pixels.dtype != np.uint8
@@ -60,11 +61,18 @@ def _arrays(batch: Any, where: str) -> tuple[NDArray[np.uint8], NDArray[np.int64
     ):
         raise DataError(f"{where}: data is not uint8 (N, 768); fetch the official file again")
     if (
-        labels.shape != pixels.shape[:1]
-        or labels.dtype.kind not in "iu"
-        or (labels.size and labels.min() < 1)
+        labels is None
+        or labels.shape != pixels.shape[:1]
+        or (labels.size and not 1 <= labels.min() <= labels.max() <= MOST_LABELS)
     ):
         raise DataError(
             f"{where}: labels are not {len(pixels)} whole numbers from 1; fetch the official file again"
         )
     return pixels, labels.astype(np.int64)
+
+
+def _numbers(labels: Any) -> NDArray[Any] | None:
+    """Whole numbers as an array; a list of other things may take for ever to become one."""
+    if isinstance(labels, list) and all(type(label) is int and abs(label) < 2**31 for label in labels):
+        return np.asarray(labels, np.int64)
+    return labels if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu" else None

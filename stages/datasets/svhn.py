@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import io
-import zlib
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from stages.datasets.errors import DataError
 from stages.datasets.images import LabelledImages, RawImages, permutation
 
 CLASSES = 10
+MOST_BYTES = 2**30
+KINDS = ("uint8", "double", "int16", "uint16", "int32")
+"""Names of the types that X and y may have in the file."""
 
 
 def read(files: Files, split_seed: int) -> RawImages:
@@ -45,11 +49,17 @@ def _images(files: Files, file: str) -> LabelledImages:
 
 
 def _variables(files: Files, file: str) -> Any:
-    loadmat = importlib.import_module("scipy.io").loadmat  # slow to import, and without types
+    scipy_io = importlib.import_module("scipy.io")  # slow to import, and without types
     content = files.read(file)
     try:
-        return loadmat(io.BytesIO(content), variable_names=["X", "y"])
-    except (ValueError, TypeError, KeyError, OSError, EOFError, NotImplementedError, zlib.error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what SciPy makes up for: it is checked here
+            # The headers alone: cells within cells, or a size that is a lie, would exhaust stack or memory.
+            kinds = [each for each in scipy_io.whosmat(io.BytesIO(content)) if each[0] in ("X", "y")]
+            if len(kinds) != 2 or any(math.prod(s) > MOST_BYTES or k not in KINDS for _, s, k in kinds):
+                raise ValueError("X and y are not there once, or not numbers")
+            return scipy_io.loadmat(io.BytesIO(content), variable_names=["X", "y"])
+    except Exception as error:
         raise DataError(
             f"{files.path(file)}: not a MATLAB file ({error}); fetch the official file again"
         ) from error

@@ -26,7 +26,8 @@ def embed_all(
     """
     start, config = time.perf_counter(), experiment.config
     encoders = Encoders.of_experiment(experiment, key)
-    done = sorted(markers.done_indices(experiment.layout.markers("collect")))
+    folder = experiment.layout.markers("collect")
+    done = sorted(markers.done_indices(folder, len(experiment.architectures)))
     seen = list(snapshots(key.variant, len(config.recording.steps)))
     shape = (len(experiment.architectures), len(seen), len(schema.KINDS), schema.EMBEDDING)
     values = np.full(shape, np.nan, np.dtype(config.cae.dtype))

@@ -22,7 +22,7 @@ class EvaluationConfig:
         path=True,
     )
     in_domain: bool = setting(True, "score the experiment's own models too", identity=False)
-    resamples: int = setting(2000, "bootstrap resamples of the architectures", ge=100)
+    resamples: int = setting(2000, "bootstrap resamples of the architectures", ge=100, le=100_000)
     seed: int = setting(42, "seed of the resamples", ge=0, le=2**32 - 1)
 
     def __post_init__(self) -> None:

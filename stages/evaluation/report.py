@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from stages.evaluation.plot import curves, plot_tau
 from stages.evaluation.tables import MISSING, differences_table, histogram_table, tau_table
 from stages.stage import Experiment
 from stages.training.order import generator
-from storage_schema import durable
-from storage_schema.read import open_derived
+from storage_schema import documents, durable, schema
+from storage_schema.read import StoreError, open_derived, reading
 
 
 def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
@@ -32,7 +32,10 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     """
     folder = experiment.layout.evaluation(name)
     trials = range(source.config.splits.num_trials)
-    stores = [open_derived(experiment.layout.scores(name, trial), "evaluate").load() for trial in trials]
+    stores = [
+        _scores(experiment.layout.scores(name, trial), experiment, source.config.splits.train_sizes)
+        for trial in trials
+    ]
     labels = _labels(stores)
     heading = _heading(experiment, name, source, stores)
     short, text, tau, differences = [heading], [heading], [], []
@@ -58,8 +61,26 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     durable.write(folder / "differences.csv", _csv(differences))
 
 
+def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Dataset:
+    """Load one trial's scores, with the counts of twins as the attribute `twins`.
+
+    Raises:
+        StoreError: They are damaged, or of other train sizes.
+    """
+    store = open_derived(path, "evaluate", schema.SCORES)
+    with reading(path):
+        store = store.load()
+        twins = documents.parse(store.attrs["test_with_twin_in_train"].encode(), dict[str, int])
+        index, label = store["index"].values, store["label"].values
+        if set(twins) != set(sizes) or store["size"].values.tolist() != list(sizes):
+            raise StoreError(f"{path} is of other train sizes; run --stage evaluate again")
+        if not ((index >= 0) & (index < len(experiment.architectures)) & (label >= 0) & (label <= 1)).all():
+            raise ValueError("an index is not in the plan, or a label is no fraction")
+        return store.assign_attrs(twins=twins)
+
+
 def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequence[xr.Dataset]) -> str:
-    counts = [json.loads(store.attrs["test_with_twin_in_train"]) for store in stores]
+    counts = [store.attrs["twins"] for store in stores]
     tested = sum(store.sizes["architecture"] for store in stores)
     twins = [f"{sum(count[size] for count in counts)} of {tested} (train size {size})" for size in counts[0]]
     config, schedule = experiment.config, source.config.cae

@@ -63,7 +63,7 @@ def methods(keys: Sequence[ModelKey]) -> list[str]:
 def score(trial: Trial) -> dict[str, Any]:
     """Compute the contents of the trial's score store (`storage_schema.schema.SCORES`)."""
     target, sizes = trial.target, trial.source.config.splits.train_sizes
-    split = splits.read(target.layout.split(trial.target_trial))
+    split = _read_split(target, trial.target_trial)
     steps = target.config.recording.steps
     names = methods(trial.keys)
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
@@ -85,13 +85,17 @@ def score(trial: Trial) -> dict[str, Any]:
 
 def count_twins(trial: Trial) -> dict[str, int]:
     """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
-    split = splits.read(trial.source.layout.split(trial.source_trial))
-    tested = splits.read(trial.target.layout.split(trial.target_trial)).test
+    split = _read_split(trial.source, trial.source_trial)
+    tested = _read_split(trial.target, trial.target_trial).test
     names = [trial.target.architectures[i] for i in tested]
     return {
         size: with_twin(names, [trial.source.architectures[i] for i in train])
         for size, train in split.train.items()
     }
+
+
+def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
+    return splits.read(experiment.layout.split(trial), len(experiment.architectures))
 
 
 def _model_scores(trial: Trial, key: ModelKey, test: Sequence[int]) -> NDArray[np.float64]:
@@ -120,11 +124,11 @@ def _references(trial: Trial, test: Sequence[int]) -> Mapping[str, NDArray[np.fl
 def _cell_trees(trial: Trial, names: Sequence[str]) -> NDArray[np.float64]:
     """Fit to the source's training labels, one fit a train size; returns (size, architecture)."""
     source = trial.source
-    split = splits.read(source.layout.split(trial.source_trial))
+    split = _read_split(source, trial.source_trial)
     seed = plan.model_seed(source.config, trial.source_trial, "cell trees")
     tested, rows = cell_feature_matrix(names), []
     for size in source.config.splits.train_sizes:
-        train = split.train[size]
+        train = split.of_size(size)
         features = cell_feature_matrix([source.architectures[i] for i in train])
         trees = CellTrees.fit(features, np.array([split.labels[i] for i in train]), seed)
         rows.append(trees.predict(tested))

@@ -121,7 +121,7 @@ class EvaluateStage(Stage):
         path = self.files(experiment, index)["scores"]
         if marker is None or not path.is_dir():
             return False
-        kept = open_derived(path, self.name).attrs["settings"]
+        kept = open_derived(path, self.name, schema.SCORES).attrs["settings"]
         return bool(kept == json.dumps(dict(self.settings(experiment, index))))
 
     def shared(self, experiment: Experiment) -> dict[str, Path]:

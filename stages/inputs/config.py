@@ -17,7 +17,7 @@ class InputsConfig:
     SECTION: ClassVar[str] = "inputs"
 
     variants: str = setting("maps", f"one or more of {' '.join(VARIANTS)}", identity=False)
-    layer_cap: int = setting(LAYER_CAP, "layers of a map: deeper networks are cut (paper: 65)", ge=1)
+    layer_cap: int = setting(LAYER_CAP, "layers of a map: deeper networks are cut (paper: 65)", ge=1, le=1000)
 
     def __post_init__(self) -> None:
         """Check every setting.

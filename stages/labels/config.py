@@ -28,7 +28,7 @@ class LabelsConfig:
     column: str = setting("", "table: column of the accuracy; nasbench201_api: data set, as in cifar100")
     architecture_column: str = setting("arch_str", "table: column of the architecture string")
     unit: str = setting("percent", "unit of the table's accuracy", choices=UNITS)
-    epochs: int = setting(200, "training: epochs to the end of the schedule", ge=0)
+    epochs: int = setting(200, "training: epochs to the end of the schedule", ge=0, le=100_000)
 
     def __post_init__(self) -> None:
         """Check every setting."""

@@ -54,9 +54,9 @@ def read_api_file(path: str | Path, dataset: str, hp: str = "200") -> dict[str, 
             if dataset in results.dataset_seed:
                 metrics = results.get_metrics(dataset, TEST_SETS[dataset], is_random=False)
                 accuracies[str(results.arch_str)] = float(metrics["accuracy"])
-        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        except Exception as error:
             raise LabelError(
-                f"{path}: architecture {index} is not in the format ({error!r}); {REMEDY}"
+                f"{path}: architecture {str(index)[:20]} is not in the format ({_first_line(error)}); {REMEDY}"
             ) from error
     return _checked(accuracies, dataset, path)
 
@@ -100,13 +100,13 @@ def _load(path: Path) -> Any:
         raise LabelError(
             f"{path}: refused, it is damaged or asks for more than data ({_first_line(error)}); {REMEDY}"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+    except Exception as error:
         raise LabelError(f"{path}: cannot be read ({_first_line(error)}); {REMEDY}") from error
 
 
 def _first_line(error: BaseException) -> str:
     # An EOFError has no text of its own, torch's errors run over several lines.
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return next(iter(str(error).splitlines()), type(error).__name__)[:200]
 
 
 def _admitted() -> list[Any]:

@@ -50,10 +50,14 @@ class LabelsStage(Stage):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("index", "architecture", "label", "source"))
-        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
-            marker = markers.load(experiment.layout.marker(self.name, index))
+        for index in sorted(
+            markers.done_indices(experiment.layout.markers(self.name), self.num_tasks(experiment))
+        ):
+            path = experiment.layout.marker(self.name, index)
+            marker = markers.load(path)
             if marker is not None and marker.identity == experiment.identity:
-                row = (index, experiment.architectures[index], repr(marker.result["label"]))
+                with markers.reading(path):
+                    row = (index, experiment.architectures[index], repr(float(marker.result["label"])))
                 # The source is part of the identity, so it is the same for every marker.
                 writer.writerow((*row, experiment.config.labels.source))
         durable.write(experiment.layout.labels, text.getvalue().encode())

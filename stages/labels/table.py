@@ -7,13 +7,17 @@ import gzip
 import importlib
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from stages.labels.config import LabelsConfig
 from stages.labels.errors import LabelError
 
+MOST_ROWS = 1_000_000
+MOST_LETTERS = 1_000_000
+"""Of one line."""
 REMEDY = "correct the table or choose another labels.column"
 
 
@@ -78,11 +82,23 @@ def _number(text: Any, where: str) -> float:
 def _csv_rows(path: Path, config: LabelsConfig) -> list[tuple[Any, Any]]:
     try:
         with _open_text(path) as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(_lines(stream))
             _check_columns(path, list(reader.fieldnames or ()), config)
-            return [(row[config.architecture_column], row[config.column]) for row in reader]
+            rows = islice(reader, MOST_ROWS + 1)
+            found = [(row[config.architecture_column], row[config.column]) for row in rows]
+        if len(found) > MOST_ROWS:
+            raise csv.Error(f"more than {MOST_ROWS} rows")
+        return found
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise LabelError(f"{path}: cannot be read as CSV ({error}); check labels.table") from error
+
+
+def _lines(stream: Any) -> Iterator[str]:
+    """Yield lines; one that does not end would be read into memory whole, however little of it is in a gzip."""
+    while line := stream.readline(MOST_LETTERS):
+        if len(line) == MOST_LETTERS:
+            raise csv.Error(f"a line has more than {MOST_LETTERS} letters")
+        yield line
 
 
 def _open_text(path: Path) -> Any:

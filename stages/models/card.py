@@ -7,20 +7,33 @@ card, and the card's facts about the maps against those of the store that the mo
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from stages.models.errors import ModelError
-from storage_schema import durable
+from storage_schema import documents, durable
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FORMAT = 1
 CARD = "card.json"
 WEIGHTS = "weights.safetensors"
+MOST_BYTES = 2 * 2**30
+DTYPES = ("float32", "float64")
+MOST_LAYERS = 1000
+
+
+class Card(TypedDict):
+    """What is read of a card; it says more."""
+
+    format: int
+    weights_sha256: str
+    dtype: str
+    schema_version: int
+    features: list[str]
+    layer_cap: int
 
 
 def save(folder: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -44,7 +57,7 @@ def files(folder: Path) -> dict[str, Path]:
     return {"card": folder / CARD, "weights": folder / WEIGHTS}
 
 
-def read_card(folder: Path, digests: Mapping[str, str]) -> dict[str, Any]:
+def read_card(folder: Path, digests: Mapping[str, str]) -> Card:
     """Read a model's card.
 
     Args:
@@ -52,10 +65,20 @@ def read_card(folder: Path, digests: Mapping[str, str]) -> dict[str, Any]:
         digests: Of its files, from the done-marker.
 
     Raises:
-        ModelError: There is none, or it is not the one that was written.
+        ModelError: There is none, or it is not the one that was written, or says what cannot be.
     """
-    content = _read(folder / CARD, digests["card"])
-    card: dict[str, Any] = json.loads(content)
+    content = _read(folder / CARD, digests.get("card"))
+    try:
+        card: Card = documents.parse(content, Card)
+    except ValueError as error:
+        raise ModelError(
+            f"{folder / CARD} is no card ({error}); run the stage that trains it again"
+        ) from error
+    if card["dtype"] not in DTYPES or not 1 <= card["layer_cap"] <= MOST_LAYERS:
+        raise ModelError(
+            f"{folder / CARD}: dtype {card['dtype'][:40]!r} or layer_cap {card['layer_cap']} cannot be; "
+            "run the stage that trains it again"
+        )
     if card["format"] > FORMAT:
         raise ModelError(
             f"{folder / CARD}: format {card['format']} is newer than {FORMAT}; update nap2-pipeline"
@@ -63,22 +86,32 @@ def read_card(folder: Path, digests: Mapping[str, str]) -> dict[str, Any]:
     return card
 
 
-def read_weights(folder: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Read a model's weights, to the CPU.
+def read_weights(folder: Path, card: Card, network: nn.Module) -> None:
+    """Read a model's weights into its network.
 
     Raises:
-        ModelError: They are not those that the card vouches for.
+        ModelError: They are not those that the card vouches for, or not the network's.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes  # imports torch
 
-    return from_bytes(_read(folder / WEIGHTS, card["weights_sha256"]))
-
-
-def _read(path: Path, digest: str) -> bytes:
+    content = _read(folder / WEIGHTS, card["weights_sha256"])
     try:
-        content = path.read_bytes()
+        network.load_state_dict(from_bytes(content))
+    except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{folder / WEIGHTS} does not hold this network ({line}); run the stage that trains it again"
+        ) from error
+
+
+def _read(path: Path, digest: str | None) -> bytes:
+    try:
+        content = documents.read_bytes(path, MOST_BYTES)
     except FileNotFoundError as error:
         raise ModelError(f"{path} is not there; run the stage that trains it") from error
+    except documents.DocumentError as error:
+        raise ModelError(f"{path}: {error}; restore it") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise ModelError(
             f"{path} is not the file that was written (its SHA-256 differs); restore it, or delete its "

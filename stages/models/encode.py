@@ -15,6 +15,7 @@ from stages.inputs.maps import Maps, snapshots
 from stages.inputs.variants import Variant
 from stages.models import card, plan
 from stages.models.autoencoder import Encoder
+from stages.models.card import Card
 from stages.models.errors import ModelError
 from stages.models.plan import ModelKey
 from stages.stage import Experiment
@@ -35,7 +36,7 @@ class Encoders:
 
     variant: Variant
     networks: Mapping[str, nn.Module]
-    cards: Mapping[str, dict[str, Any]]
+    cards: Mapping[str, Card]
     device: torch.device
 
     @classmethod
@@ -53,7 +54,7 @@ class Encoders:
             index = plan.cae_index(source.config, key.embedded_by, kind)
             cards[kind] = card.read_card(folder, model_digests(source, "cae", index))
             network = Encoder(cards[kind]["layer_cap"])
-            network.load_state_dict(card.read_weights(folder, cards[kind]))
+            card.read_weights(folder, cards[kind], network)
             dtype = getattr(torch, cards[kind]["dtype"])
             networks[kind] = network.to(device, dtype).eval().requires_grad_(False)
         return cls(variant=key.variant.encoded_by, networks=networks, cards=cards, device=device)
@@ -94,7 +95,7 @@ class Encoders:
         return found
 
 
-def check_fits(cards: Mapping[str, Mapping[str, Any]], target: Experiment) -> None:
+def check_fits(cards: Mapping[str, Card], target: Experiment) -> None:
     """Compare what models were trained on with the store they are to be used on.
 
     Raises:
@@ -108,10 +109,10 @@ def check_fits(cards: Mapping[str, Mapping[str, Any]], target: Experiment) -> No
         "dtype": target.config.cae.dtype,
     }
     differing = [
-        f"{name}: {card[name]!r} at the source, {value!r} at the target ({part})"
-        for part, card in cards.items()
+        f"{name}: {facts[name]!r} at the source, {value!r} at the target ({part})"
+        for part, facts in ((part, dict(card)) for part, card in cards.items())
         for name, value in there.items()
-        if card[name] != value
+        if facts[name] != value
     ]
     if differing:
         raise ModelError(

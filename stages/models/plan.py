@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,14 @@ class ModelKey:
         return ModelKey(self.variant.encoded_by, self.trial, self.size)
 
 
-def encoders(config: ExperimentConfig) -> list[ModelKey]:
+@lru_cache(maxsize=16)
+def encoders(config: ExperimentConfig) -> tuple[ModelKey, ...]:
     """Return the autoencoder pairs, in the order of their indices."""
     return _keys(config.inputs.encoded, config)
 
 
-def predictors(config: ExperimentConfig) -> list[ModelKey]:
+@lru_cache(maxsize=16)
+def predictors(config: ExperimentConfig) -> tuple[ModelKey, ...]:
     """Return the predictors, in the order of their indices."""
     return _keys(config.inputs.chosen, config)
 
@@ -97,9 +100,9 @@ def facts(
     }
 
 
-def _keys(variants: tuple[Variant, ...], config: ExperimentConfig) -> list[ModelKey]:
+def _keys(variants: tuple[Variant, ...], config: ExperimentConfig) -> tuple[ModelKey, ...]:
     trials, sizes = range(config.splits.num_trials), config.splits.train_sizes
-    return [ModelKey(v, trial, size) for v in variants for trial in trials for size in sizes]
+    return tuple(ModelKey(v, trial, size) for v in variants for trial in trials for size in sizes)
 
 
 def reproducible(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class FrozenPredictor:
         self.card = card.read_card(folder, model_digests(source, "bigru", index))
         self._device, self._dtype = choose_device(config.device), getattr(torch, self.card["dtype"])
         network = Predictor()
-        network.load_state_dict(card.read_weights(folder, self.card))
+        card.read_weights(folder, self.card, network)
         self._network = network.to(self._device, self._dtype).eval().requires_grad_(False)
 
     @torch.no_grad()

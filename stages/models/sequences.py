@@ -12,7 +12,7 @@ from stages.inputs.variants import Variant
 from stages.models.plan import ModelKey
 from stages.stage import Experiment
 from storage_schema import schema
-from storage_schema.read import open_derived
+from storage_schema.read import open_derived, reading
 
 
 def read_sequences(experiment: Experiment, key: ModelKey, architectures: Sequence[int]) -> NDArray[Any]:
@@ -21,8 +21,10 @@ def read_sequences(experiment: Experiment, key: ModelKey, architectures: Sequenc
     Returns:
         Values (architecture, snapshot, 256): weights 128, then gradients 128.
     """
-    store = open_derived(experiment.layout.embeddings(str(key.embedded_by)), "embed")
-    values = store["embedding"].isel(architecture=list(architectures)).sel(kind=list(schema.KINDS)).values
+    path = experiment.layout.embeddings(str(key.embedded_by))
+    store = open_derived(path, "embed", schema.EMBEDDINGS)
+    with reading(path):
+        values = store["embedding"].isel(architecture=list(architectures)).sel(kind=list(schema.KINDS)).values
     return fused(values, key.variant)
 
 

@@ -11,6 +11,9 @@ from stages.settings import ConfigError, check, setting
 ALL: Final = "all"
 """The train size that takes every training architecture there is."""
 
+MOST_MODELS: Final = 1000
+"""Of trials and train sizes together; every status looks at each of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsConfig:
@@ -23,10 +26,12 @@ class SplitsConfig:
         "fixed: one test set (the paper's letter); resampled: one a trial; folds: each network tested once",
         choices=("fixed", "resampled", "folds"),
     )
-    test_number: int = setting(200, "test architectures; not for folds (paper: 200)", ge=2)
-    validation_number: int = setting(100, "validation architectures; folds take a tenth (paper: 100)", ge=2)
-    folds: int = setting(5, "number of folds, one a trial; for folds only", ge=2)
-    trials: int = setting(10, "number of trials; not for folds (paper: 10)", ge=1, identity=False)
+    test_number: int = setting(200, "test architectures; not for folds (paper: 200)", ge=2, le=100_000)
+    validation_number: int = setting(
+        100, "validation architectures; folds take a tenth (paper: 100)", ge=2, le=100_000
+    )
+    folds: int = setting(5, "number of folds, one a trial; for folds only", ge=2, le=1000)
+    trials: int = setting(10, "number of trials; not for folds (paper: 10)", ge=1, le=1000, identity=False)
     sizes: str = setting(
         "50 100 200 300 400 500 600 700", "train sizes, nested within a trial; `all` is what there is"
     )
@@ -51,6 +56,12 @@ class SplitsConfig:
                     f"splits.sizes: {size!r} is no train size; "
                     f"write positive numbers or {ALL}, separated by spaces, as in '50 100 {ALL}'"
                 )
+        models = self.num_trials * len(self.train_sizes)
+        if models > MOST_MODELS:
+            raise ConfigError(
+                f"{self.num_trials} trials of {len(self.train_sizes)} splits.sizes are {models} models; "
+                f"use at most {MOST_MODELS}"
+            )
         if not self.train_sizes or len(set(self.train_sizes)) < len(self.train_sizes):
             raise ConfigError(f"splits.sizes = {self.sizes!r}: name one or more, each once")
 

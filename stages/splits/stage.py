@@ -6,13 +6,26 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from stages.settings import identity_settings
 from stages.splits.errors import SplitError
 from stages.splits.split import count_twins, histogram, split
 from stages.stage import Execution, Experiment, Outcome, Stage
-from storage_schema import durable, markers, splits, write
+from storage_schema import documents, durable, markers, splits, write
+
+
+class _Trial(TypedDict):
+    trial: int
+    train: dict[str, int]
+    validation: int
+    test: int
+    test_with_twin_in_train: dict[str, int]
+
+
+class _Report(TypedDict):
+    trials: list[_Trial]
+    histogram: list[list[float]]
 
 
 class SplitStage(Stage):
@@ -96,14 +109,18 @@ class SplitStage(Stage):
 
     def report(self, experiment: Experiment) -> list[str]:
         """Return sizes of the parts, twins, and the histogram."""
+        path = experiment.layout.split_report
         try:
-            report = json.loads(experiment.layout.split_report.read_bytes())
+            report: _Report = documents.load(path, _Report)
+            lines = [*map(_line, report["trials"]), "accuracy of the sample:", *_bars(report["histogram"])]
         except FileNotFoundError:
             return []
-        return [*map(_line, report["trials"]), "accuracy of the sample:", *_bars(report["histogram"])]
+        except (ValueError, ArithmeticError) as error:
+            raise SplitError(f"{path} is damaged ({error}); run --stage split again") from error
+        return lines
 
 
-def _line(trial: Mapping[str, Any]) -> str:
+def _line(trial: _Trial) -> str:
     train = " ".join(map(str, trial["train"].values()))
     twins = " ".join(map(str, trial["test_with_twin_in_train"].values()))
     return (
@@ -123,13 +140,14 @@ def _bars(found: Sequence[Sequence[float]]) -> list[str]:
 
 
 def _sample(experiment: Experiment) -> dict[int, float]:
+    path = experiment.layout.split_sample
     try:
-        content = experiment.layout.split_sample.read_bytes()
+        content: dict[str, float] = documents.load(path, dict[str, float])
+        return {int(index): label for index, label in content.items()}
     except FileNotFoundError as error:
-        raise SplitError(
-            f"{experiment.layout.split_sample} is not there; run --stage split from its beginning"
-        ) from error
-    return {int(index): label for index, label in json.loads(content).items()}
+        raise SplitError(f"{path} is not there; run --stage split from its beginning") from error
+    except ValueError as error:
+        raise SplitError(f"{path} is damaged ({error}); run --stage split from its beginning") from error
 
 
 def _labels(experiment: Experiment) -> dict[int, float]:
@@ -145,10 +163,12 @@ def _labels(experiment: Experiment) -> dict[int, float]:
     usable = markers.done_indices(layout.markers("collect")) & everyone
     if not layout.labels.is_file():
         raise SplitError(f"{layout.labels} is not there; run --stage labels first")
-    with layout.labels.open(encoding="utf-8", newline="") as file:
-        rows = {int(row["index"]): row["label"] for row in csv.DictReader(file)}
-    usable &= set(rows)
-    return {index: float(rows[index] or "nan") for index in usable}
+    try:
+        with layout.labels.open(encoding="utf-8", newline="") as file:
+            rows = {int(row["index"]): float(row["label"] or "nan") for row in csv.DictReader(file)}
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise SplitError(f"{layout.labels} is damaged ({error}); run --stage labels again") from error
+    return {index: rows[index] for index in usable & set(rows)}
 
 
 def _some(indices: set[int]) -> str:

@@ -16,7 +16,7 @@ from storage_schema.errors import UserError
 
 
 class CheckpointError(UserError, ValueError):
-    """A checkpoint of another experiment or of another device or library version."""
+    """A checkpoint of another experiment or of another device or library version, or one that is none."""
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -38,7 +38,7 @@ def load(
         discard_foreign: Take a checkpoint of another identity for none: the settings or inputs changed since.
 
     Raises:
-        CheckpointError: It belongs to another experiment, and is not discarded.
+        CheckpointError: It belongs to another experiment, and is not discarded; or it is whole and no checkpoint.
     """
     try:
         body = sealed.read(path)
@@ -46,7 +46,15 @@ def load(
         return None
     if body is None:
         return None
-    content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+    try:
+        content: dict[str, Any] = torch.load(io.BytesIO(body), map_location=device, weights_only=True)
+        foreign = not {"identity", "fingerprint"} <= content.keys()
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint ({type(error).__name__}); delete it to start afresh"
+        ) from error
+    if foreign:
+        raise CheckpointError(f"{path} is no checkpoint; delete it to start afresh")
     if content["identity"] != identity and discard_foreign:
         return None
     if content["identity"] != identity:

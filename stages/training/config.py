@@ -21,10 +21,14 @@ class TrainingConfig:
     learning_rate: float = setting(0.1, "learning rate before the cosine decay (paper: 0.1)", ge=0)
     momentum: float = setting(0.9, "Nesterov momentum of sgd; adamw ignores it", ge=0, le=1)
     weight_decay: float = setting(5e-4, "weight decay (paper: 5e-4)", ge=0)
-    epochs: int = setting(200, "length of the cosine to 0; never how many mini-batches are run", ge=1)
-    batch_size: int = setting(256, "images a mini-batch; an epoch's last partial one is kept", ge=1)
+    epochs: int = setting(
+        200, "length of the cosine to 0; never how many mini-batches are run", ge=1, le=100_000
+    )
+    batch_size: int = setting(
+        256, "images a mini-batch; an epoch's last partial one is kept", ge=1, le=100_000
+    )
     seed: int = setting(4, "seed of initial weights, data order and augmentation", ge=0, le=2**32 - 1)
-    threads: int = setting(1, "CPU threads a network; sums depend on it", ge=1)
+    threads: int = setting(1, "CPU threads a network; sums depend on it", ge=1, le=1024)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", identity=False)
 
     def __post_init__(self) -> None:

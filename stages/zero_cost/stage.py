@@ -37,7 +37,7 @@ class ZeroCostStage(Stage):
         """Create the store, empty, unless there is one with the settings of now."""
         path, attributes = experiment.layout.zero_cost, self._attributes(experiment)
         if (path / "zarr.json").is_file():
-            kept = open_derived(path, self.name).attrs
+            kept = open_derived(path, self.name, schema.ZERO_COST).attrs
             if {name: kept.get(name) for name in attributes} == attributes:
                 return
         columns = COLUMNS.values()
@@ -79,11 +79,13 @@ class ZeroCostStage(Stage):
             "provenance": np.full(shape[0], "", np.dtypes.StringDType()),
         }
         settings = self._attributes(experiment)["settings"]
-        for index in sorted(markers.done_indices(experiment.layout.markers(self.name))):
-            marker = markers.load(experiment.layout.marker(self.name, index))
-            if marker is not None and index < shape[0] and marker.result.get("settings") == settings:
-                _gather(values, index, marker)
-        write.write_gathered(experiment.layout.zero_cost, values)
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name), shape[0])):
+            path = experiment.layout.marker(self.name, index)
+            marker = markers.load(path)
+            if marker is not None and marker.result.get("settings") == settings:
+                with markers.reading(path):
+                    _gather(values, index, marker)
+        write.write_gathered(experiment.layout.zero_cost, schema.ZERO_COST, values)
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return nothing: the values are in the marker."""

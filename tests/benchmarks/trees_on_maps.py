@@ -77,7 +77,8 @@ def main() -> None:
         return
     store = xr.open_zarr(experiment.layout.dynamics, chunks=None)
     trials = [
-        splits.read(experiment.layout.split(trial)) for trial in range(experiment.config.splits.num_trials)
+        splits.read(experiment.layout.split(trial), len(experiment.architectures))
+        for trial in range(experiment.config.splits.num_trials)
     ]
 
     def tell(name: str, scores: NDArray[Any]) -> None:

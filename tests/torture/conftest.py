@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 import scenes
+from rich.console import Console
+
+from pipeline.experiment import initialize
+from pipeline.registry import STAGES
+from pipeline.run import RunOptions, run_stage
 
 FOLDER = Path(__file__).parent
 
@@ -20,3 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, scenes.Scene]:
     """One command for each stage, to be struck; made once, in about twenty seconds."""
     return {each.name: each for each in scenes.scenes(tmp_path_factory.mktemp("scenes"))}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small experiment with all stages done; to be copied, not changed."""
+    root = tmp_path_factory.mktemp("finished") / "e"
+    settings = ("architectures.number=20", "cae.epochs=1", "bigru.epochs=1")
+    experiment = initialize(root, "smoke", settings)
+    for stage in STAGES.values():
+        assert run_stage(experiment, stage, None, RunOptions(cluster="inline"), Console(quiet=True)) == 0
+    return root
