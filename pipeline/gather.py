@@ -20,14 +20,15 @@ def prepare(experiment: Experiment, stage: Stage) -> None:
     """Create what the indices of a stage share, unless it is there, and clear away what killed writers have left."""
     with lease.exclusive(experiment.layout.lease_lock(stage.name)):
         _clear(experiment, stage)
-        before = write.digests(stage.shared(experiment))
+        before, known = write.digests(stage.shared(experiment)), _known(experiment, stage)
+        _take_away_marker(experiment, stage)
         stage.prepare(experiment)
         after = write.digests(stage.shared(experiment))
-        known = _known(experiment, stage)
-        if known is None or before != after:
-            # What was there before and is not vouched for stays so: it may be damaged.
-            new = {name: value for name, value in after.items() if before.get(name) != value}
-            _vouch(experiment, stage, after if known is None else known | new)
+        # What was there before and is not vouched for stays so: it may be damaged.
+        new = {name: value for name, value in after.items() if before.get(name) != value}
+        gone = before.keys() - after.keys()
+        kept = {name: value for name, value in (known or {}).items() if name not in gone}
+        _vouch(experiment, stage, after if known is None else kept | new)
     _clear_indices(experiment, stage)
 
 
@@ -35,7 +36,7 @@ def finalise(experiment: Experiment, stage: Stage) -> None:
     """Gather what the finished indices of a stage say."""
     with lease.exclusive(experiment.layout.lease_lock(stage.name)):
         _clear(experiment, stage)
-        experiment.layout.shared(stage.name).unlink(missing_ok=True)
+        _take_away_marker(experiment, stage)
         stage.finalise(experiment)
         _vouch(experiment, stage, write.digests(stage.shared(experiment)))
 
@@ -55,6 +56,14 @@ def marker(experiment: Experiment, stage: Stage) -> markers.Marker | None:
 
 def _of(experiment: Experiment, stage: Stage) -> tuple[str, int, str]:
     return stage.name, INDEX, experiment.identity
+
+
+def _take_away_marker(experiment: Experiment, stage: Stage) -> None:
+    """Remove the marker, durably: after a power cut the old one would call what was written since damaged."""
+    path = experiment.layout.shared(stage.name)
+    if path.exists():
+        path.unlink()
+        durable.sync_folder(path.parent)
 
 
 def _known(experiment: Experiment, stage: Stage) -> dict[str, str] | None:

@@ -17,6 +17,7 @@ import torch
 from pipeline.experiment import initialize
 from stages.stage import Experiment
 from stages.training import checkpoint
+from storage_schema import markers
 
 SETTINGS = (
     "architectures.number=12",
@@ -81,8 +82,7 @@ class Cluster:
 
     def done(self, experiment: Experiment, stage: str = "collect") -> set[int]:
         """Return the indices with a marker."""
-        folder = experiment.layout.markers(stage)
-        return {int(path.stem) for path in folder.glob("*.json")} if folder.is_dir() else set()
+        return markers.done_indices(experiment.layout.markers(stage))
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 120, what: str = "") -> Any:
         """Wait for something that is true in the end; returns it."""
