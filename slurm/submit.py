@@ -108,6 +108,11 @@ class Submitter:
         if not str(folder).isprintable():
             # In the script it would end a comment, and what follows would be run.
             raise SlurmError(f"{str(folder)!r} has characters that cannot be printed; move the experiment")
+        if "%" in str(folder):
+            # Submitit and Slurm put numbers in the place of %j and its like, so logs would be somewhere else.
+            raise SlurmError(
+                f"{folder} has a '%', which Slurm replaces in the names of logs; move the experiment"
+            )
         self.ledger = Ledger(folder)
         self._resources, self._label = resources, label
         self._max_parallel, self._max_failures = max_parallel, max_failures

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import readers
+from memory import peak
 from mutations import mutate
 from readers import Reader
 from workshop import furnish
@@ -75,7 +76,9 @@ def test_no_hostile_file_makes_a_traceback(
     others = [(workshop / each.path).read_bytes()[:65_536] for each in known]
     for each in known:
         each.read(workshop)
-    told, refused, defects, most = 0, 0, Counter[str](), _resident()
+    told, refused, defects = 0, 0, Counter[str]()
+    peak()
+    before = peak()
     number = often(2_500, 60_000)
     weights = [each.weight for each in known]
     for case in range(number):
@@ -86,18 +89,13 @@ def test_no_hostile_file_makes_a_traceback(
         refused += outcome == "refused"
         if outcome not in ("refused", "read"):
             defects[f"{reader.name}: {outcome}"] += 1
-    grown = (_resident() - most) / 2**20
+    grown = (peak() - before) / 2**20
     figure(
         f"hostile files: {told:,} inputs to {len(known)} kinds of file, {refused:,} refused in one line, "
         f"{sum(defects.values())} tracebacks or hangs, {grown:.0f} MiB more at the peak"
     )
     assert not defects, "\n".join(f"{count} x {what}" for what, count in defects.most_common())
     assert grown < 1024
-
-
-def _resident() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _outcome(reader: Reader, workshop: Path, random_: random.Random, others: list[bytes]) -> str:
