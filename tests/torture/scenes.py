@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import runs
+import forks
+
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 
@@ -33,39 +34,39 @@ class Scene:
     after: dict[str, str]
     count: int
 
-    def run(self, root: Path, **how: object) -> runs.Ended:
+    def run(self, root: Path, **how: object) -> forks.Ended:
         """Run the command on a copy."""
-        return runs.pipeline(root, *self.words, **how)  # type: ignore[arg-type]
+        return forks.pipeline(root, *self.words, **how)  # type: ignore[arg-type]
 
 
 def scenes(folder: Path) -> Iterator[Scene]:
     """Make a scene for each stage, each from what the stages before have left."""
     root = folder / "experiment"
-    initialize(root, "smoke", runs.SETTINGS)
+    initialize(root, "smoke", forks.SETTINGS)
     for stage in STAGES:
-        before = runs.copy(root, folder / f"before-{stage}")
+        before = forks.copy(root, folder / f"before-{stage}")
         whole = ("run", "--stage", stage, "--cluster", "inline")
         words = (*whole, "--array", INDICES[stage]) if stage in INDICES else whole
-        undisturbed = runs.copy(before, folder / "undisturbed")
-        ended = runs.pipeline(undisturbed, *words)
+        undisturbed = forks.copy(before, folder / "undisturbed")
+        ended = forks.pipeline(undisturbed, *words)
         assert ended.code in (0, 1), ended.said
-        after = runs.contents(undisturbed)
+        after = forks.contents(undisturbed)
         yield Scene(name=stage, before=before, words=words, code=ended.code, after=after, count=ended.count)
-        assert runs.pipeline(root, *whole).code == 0
+        assert forks.pipeline(root, *whole).code == 0
 
 
 def complaint(scene: Scene, root: Path) -> str:
     """Run the command again, undisturbed, on what a disturbed run has left; say what is not as it should be."""
-    wrong = runs.findings(root)
+    wrong = forks.findings(root)
     if wrong:
         return f"a done-marker vouches for what is not there: {wrong}"
     ended = scene.run(root)
     if ended.code != scene.code:
         return f"the rerun ends with {ended.code}: {ended.said}"
-    differing = runs.difference(runs.contents(root), scene.after)
+    differing = forks.difference(forks.contents(root), scene.after)
     if differing:
         return f"not the bytes of an undisturbed run: {differing}"
-    left = runs.temporaries(root)
+    left = forks.temporaries(root)
     return f"temporary files are left: {[str(path) for path in left]}" if left else ""
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import forks
 import pytest
 
-import runs
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
 from storage_schema import sealed
@@ -35,12 +35,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     older = folder / "older" / "experiment"
     older.parent.mkdir()
     whole = ("run", "--stage", "all", "--cluster", "inline")
-    initialize(older, "smoke", runs.SETTINGS)
-    assert runs.pipeline(older, *whole, "--set", "cae.epochs=2", "--set", "bigru.epochs=1").code == 0
-    root = runs.copy(older, folder / "now")
+    initialize(older, "smoke", forks.SETTINGS)
+    assert forks.pipeline(older, *whole, "--set", "cae.epochs=2", "--set", "bigru.epochs=1").code == 0
+    root = forks.copy(older, folder / "now")
     settings = ("cae.epochs=1", "bigru.epochs=2")
-    assert runs.pipeline(root, *whole, *(word for each in settings for word in ("--set", each))).code == 0
-    contents = runs.contents(root)
+    assert forks.pipeline(root, *whole, *(word for each in settings for word in ("--set", each))).code == 0
+    contents = forks.contents(root)
     # What a stopped index has: a checkpoint, here beside markers of all, as nothing depends on it.
     for index in (3, 4):
         path = load(root).layout.checkpoint("collect", index)
@@ -95,12 +95,12 @@ def test_verify_finds_and_repair_mends(
     every = often(8, 10)
     missed, wrong = [], []
     while tried < number:
-        root = runs.copy(kept.root, tmp_path / "damaged")
+        root = forks.copy(kept.root, tmp_path / "damaged")
         kind, path = KINDS[tried % len(KINDS)], draw.choice(_evenly(victims(root), draw))
         if not damage(kind, path, root, kept.older, draw):
             continue
         tried += 1
-        found = runs.pipeline(root, "verify", "--json")
+        found = forks.pipeline(root, "verify", "--json")
         if found.code not in (1, 2) or "Traceback" in found.said:
             missed.append(f"{kind} {path}: {found.said[-300:]}")
         elif tried % every == 0:
@@ -124,36 +124,36 @@ def _evenly(paths: list[Path], draw: random.Random) -> list[Path]:
 
 
 def _repair(root: Path, kept: Kept) -> str:
-    before = runs.contents(root)
-    dry = runs.pipeline(root, "repair", "--dry-run", "--json")
+    before = forks.contents(root)
+    dry = forks.pipeline(root, "repair", "--dry-run", "--json")
     if dry.code != 0 or not json.loads(dry.said.splitlines()[-1])["findings"]:
         return f"a dry run finds nothing: {dry.said[-500:]}"
-    if runs.contents(root) != before:
+    if forks.contents(root) != before:
         return "a dry run changes something"
-    ended = runs.pipeline(root, "repair")
+    ended = forks.pipeline(root, "repair")
     if ended.code != 0:
         return f"repair ends with {ended.code}: {ended.said[-500:]}"
-    after = runs.contents(root)
+    after = forks.contents(root)
     mended = {name: digest for name, digest in after.items() if not name.startswith("checkpoints/")}
-    differing = runs.difference(mended, kept.contents)
+    differing = forks.difference(mended, kept.contents)
     return f"not the bytes there were: {differing}" if differing else ""
 
 
 def test_repair_of_a_sound_experiment_does_nothing(kept: Kept, tmp_path: Path) -> None:
-    root = runs.copy(kept.root, tmp_path / "sound")
-    before = runs.contents(root)
-    assert runs.pipeline(root, "repair").said == "nothing is damaged\n"
-    assert runs.contents(root) == before
+    root = forks.copy(kept.root, tmp_path / "sound")
+    before = forks.contents(root)
+    assert forks.pipeline(root, "repair").said == "nothing is damaged\n"
+    assert forks.contents(root) == before
     assert not (root / "damaged").exists()
 
 
 def test_only_what_is_damaged_is_computed_again(kept: Kept, tmp_path: Path) -> None:
-    root = runs.copy(kept.root, tmp_path / "one")
+    root = forks.copy(kept.root, tmp_path / "one")
     layout = load(root).layout
     victim = STAGES["collect"].files(load(root), 5)["weights"]
     victim.write_bytes(victim.read_bytes()[:-1])
     times = {path: path.stat().st_mtime_ns for path in root.glob("markers/*/0*.json")}
-    ended = runs.pipeline(root, "repair")
+    ended = forks.pipeline(root, "repair")
     assert "computed again: collect 5" in ended.said
     newer = [path for path, then in times.items() if path.stat().st_mtime_ns != then]
     assert newer == [layout.marker("collect", 5)]

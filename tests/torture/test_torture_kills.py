@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forks
 import pytest
 import scenes
 from interposed import Strike
 
-import runs
 from pipeline.registry import STAGES
 from storage_schema import durable
 
@@ -36,7 +36,7 @@ def test_killed_at_chosen_operations(
     assert scene.count > 20
     kills = min(often(3, 20), scene.count)
     for number, at in enumerate(sorted(draw.sample(range(scene.count), kills))):
-        root = runs.copy(scene.before, tmp_path / "struck")
+        root = forks.copy(scene.before, tmp_path / "struck")
         strike = Strike(kind=("kill", "kill-after")[number % 2], at=at)
         ended = scene.run(root, strike=strike)
         assert ended.killed, f"{strike}: {ended.said}"
@@ -55,16 +55,16 @@ def test_killed_again_and_again_at_random_moments(
 ) -> None:
     """The kill comes from outside, and hits a run that goes on where the one before was killed."""
     scene, draw = prepared[stage], random.Random(f"{torture_seed} {stage} moments")
-    root, kills = runs.copy(scene.before, tmp_path / "struck"), 0
+    root, kills = forks.copy(scene.before, tmp_path / "struck"), 0
     started = time.monotonic()
-    assert scene.run(runs.copy(scene.before, tmp_path / "whole")).code == scene.code
+    assert scene.run(forks.copy(scene.before, tmp_path / "whole")).code == scene.code
     whole = time.monotonic() - started
     for _ in range(often(2, 10)):
         ended = scene.run(root, kill_after=draw.uniform(0.0, whole))
         kills += ended.killed
-        assert runs.findings(root) == []
+        assert forks.findings(root) == []
         if not ended.killed:
-            root = runs.copy(scene.before, tmp_path / "struck")
+            root = forks.copy(scene.before, tmp_path / "struck")
     assert scenes.complaint(scene, root) == ""
     figure(f"kills: {stage}: {kills} at random moments, one after the other, byte-equal in the end")
 
@@ -74,7 +74,7 @@ def test_workers_killed_at_random_moments(
 ) -> None:
     """Two worker processes a machine; a kill hits one of them, or all."""
     scene, draw = prepared["collect"], random.Random(f"{torture_seed} workers")
-    root, kills = runs.copy(scene.before, tmp_path / "struck"), 0
+    root, kills = forks.copy(scene.before, tmp_path / "struck"), 0
     words = ("run", "--stage", "collect", "--array", "0-1", "--cluster", "local", "--workers", "2")
     command = [sys.executable, "-m", "pipeline", *words, "-e", str(root)]
     for number in range(often(2, 20)):
@@ -86,10 +86,10 @@ def test_workers_killed_at_random_moments(
         for victim in victims[: 1 if number % 2 else None]:
             os.kill(victim, signal.SIGKILL)
             kills += 1
-        process.wait(timeout=runs.LIMIT)
-        assert runs.findings(root) == []
+        process.wait(timeout=forks.LIMIT)
+        assert forks.findings(root) == []
         if number % 4 == 3:
-            root = runs.copy(scene.before, tmp_path / "struck")
+            root = forks.copy(scene.before, tmp_path / "struck")
     assert scenes.complaint(scene, root) == ""
     figure(f"kills: {kills} of worker processes and of what started them, byte-equal in the end")
 
@@ -116,7 +116,7 @@ def test_a_write_that_is_not_atomic_is_noticed(
     monkeypatch.setattr(durable, "write", plain)
     complaints = []
     for at in range(0, scene.count, 8):
-        root = runs.copy(scene.before, tmp_path / "struck")
+        root = forks.copy(scene.before, tmp_path / "struck")
         with monkeypatch.context() as broken:
             broken.setattr(durable, "write", plain)
             if not scene.run(root, strike=Strike(kind="kill", at=at)).killed:

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import forks
 import power_loss
 import pytest
 import scenes
 from interposed import Operation
 
-import runs
 from pipeline.registry import STAGES
 
 Often = Callable[[int, int], int]
@@ -39,7 +39,7 @@ def cut(
             root.mkdir(parents=True)
             disk.write(root)
             tried += 1
-            wrong += [f"after operation {moment}: {line}" for line in runs.findings(root)]
+            wrong += [f"after operation {moment}: {line}" for line in forks.findings(root)]
             if moment in rerun_at and not wrong:
                 complaint = scenes.complaint(scene, root)
                 wrong += [f"after operation {moment}: {complaint}"] if complaint else []
@@ -57,7 +57,7 @@ def test_what_is_marked_is_there(
     figure: Figure,
 ) -> None:
     scene, draw = prepared[stage], random.Random(f"{torture_seed} {stage} power")
-    ended = scene.run(runs.copy(scene.before, tmp_path / "recorded"), record=True)
+    ended = scene.run(forks.copy(scene.before, tmp_path / "recorded"), record=True)
     assert ended.code == scene.code, ended.said
     count = len(ended.operations)
     moments = sorted(draw.sample(range(count + 1), min(often(15, 1000), count + 1)))
@@ -72,7 +72,7 @@ def test_one_missing_sync_is_noticed(
 ) -> None:
     """The model bites: without one fsync of each shard, or of each folder it is in, the check fails."""
     scene, draw = prepared["collect"], random.Random(f"{torture_seed} sync")
-    ended = scene.run(runs.copy(scene.before, tmp_path / "recorded"), record=True)
+    ended = scene.run(forks.copy(scene.before, tmp_path / "recorded"), record=True)
     whole = missing == "of the content"
     kept = [
         each

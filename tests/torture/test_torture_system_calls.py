@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forks
 import pytest
 import scenes
 from interposed import Strike
 
-import runs
 from pipeline.registry import STAGES
 
 Often = Callable[[int, int], int]
@@ -40,10 +40,10 @@ def test_a_failing_operation_is_one_line_and_a_rerun_completes(
             kind = "short" if number % 5 == 4 else "fail"
             error = ERRORS[(number + persistent) % len(ERRORS)]
             strike = Strike(kind=kind, at=at, error=error, persistent=persistent)
-            root = runs.copy(scene.before, tmp_path / "struck")
+            root = forks.copy(scene.before, tmp_path / "struck")
             ended = scene.run(root, strike=strike)
             assert "Traceback" not in ended.said, f"{strike}\n{ended.said}"
-            if ended.code == scene.code and runs.difference(runs.contents(root), scene.after) == []:
+            if ended.code == scene.code and forks.difference(forks.contents(root), scene.after) == []:
                 harmless += 1  # what failed was not needed: a lease given up, a file already gone
             else:
                 assert ended.code not in (0, -9), f"{strike}\n{ended.said}"
@@ -65,7 +65,7 @@ def test_nothing_is_written_past_the_interposer(
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     scene = prepared[stage]
-    root, trace = runs.copy(scene.before, tmp_path / "traced"), tmp_path / "trace"
+    root, trace = forks.copy(scene.before, tmp_path / "traced"), tmp_path / "trace"
     calls = "trace=openat,open,creat,rename,renameat,renameat2,fsync,fdatasync,mkdir,mkdirat"
     command = ["strace", "-f", "-y", "-qq", "-e", calls, "-o", str(trace), sys.executable, "-m", "pipeline"]
     done = subprocess.run([*command, *scene.words, "-e", str(root)], capture_output=True, check=False)
@@ -73,7 +73,7 @@ def test_nothing_is_written_past_the_interposer(
         pytest.skip("processes cannot be traced here")
     inside = [line for line in trace.read_text().splitlines() if str(root) in line and " = -1" not in line]
     opened = [line for line in inside if re.search(r"O_CREAT|O_TRUNC", line)]
-    seen = runs.pipeline(runs.copy(scene.before, tmp_path / "seen"), *scene.words, record=True).operations
+    seen = forks.pipeline(forks.copy(scene.before, tmp_path / "seen"), *scene.words, record=True).operations
     for name, lines in {
         "rename": [line for line in inside if "rename" in line],
         "fsync": [line for line in inside if "sync(" in line],
