@@ -82,8 +82,9 @@ def _vouch(experiment: Experiment, stage: Stage, digests: dict[str, str]) -> Non
 
 
 def _clear(experiment: Experiment, stage: Stage) -> None:
-    layout = experiment.layout
-    for path in (layout.dynamics, layout.shared(stage.name), *stage.shared(experiment).values()):
+    store = stage.store(experiment)
+    beside = [experiment.layout.shared(stage.name), *([store] if store else [])]
+    for path in (*beside, *stage.shared(experiment).values()):
         if path.name.endswith(durable.PARTIAL):
             durable.remove(path)
         else:

@@ -170,6 +170,10 @@ class Stage(Protocol):
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the files and folders that an index writes, by the names of their digests."""
 
+    def store(self, experiment: Experiment) -> Path | None:
+        """Return the store that `prepare` creates whole, if there is one."""
+        return None
+
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Return the files, as far as they are there, that `prepare` makes and `finalise` gathers."""
         return {}

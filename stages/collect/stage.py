@@ -78,6 +78,10 @@ class CollectStage(Stage):
         """Return the architecture's part of the store."""
         return {name: object_path(experiment.layout.dynamics, name, index) for name in TASK_ARRAYS}
 
+    def store(self, experiment: Experiment) -> Path:
+        """The store of training dynamics."""
+        return experiment.layout.dynamics
+
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Everything of the store but the architectures' parts."""
         return shared_files(experiment.layout.dynamics)

@@ -91,6 +91,10 @@ class ZeroCostStage(Stage):
         """Return nothing: the values are in the marker."""
         return {}
 
+    def store(self, experiment: Experiment) -> Path:
+        """The store of all proxies."""
+        return experiment.layout.zero_cost
+
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """The store."""
         return write.shared_files(experiment.layout.zero_cost)
