@@ -75,7 +75,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what the result in a marker lacks, or has of another type, into a `MarkerError`."""
     try:
         yield
-    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise _unreadable(path, error) from error
 
 

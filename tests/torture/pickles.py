@@ -82,6 +82,6 @@ BOMBS = {
     "type of a thousand parts": b"cnumpy\ndtype\n(S'" + b"(" * 5000 + b"f4'\ntR.",
     "codec": b"c_codecs\nencode\n(S'a'\n" + nested_tuples(60) + b"tR.",
     "outside": nested_tuples(60) + b"Q.",
-    "shape": b"cnumpy.core.numeric\n_frombuffer\n(S'a'\ncnumpy\ndtype\n(S'u1'\ntR((I0\ntL8589934592L\ntS'C'\ntR.",
+    "shape": b"cnumpy.core.numeric\n_frombuffer\n(S'a'\ncnumpy\ndtype\n(S'u1'\ntR((I0\ntL268435456L\ntS'C'\ntR.",
     "set": b"\x80\x04\x8f(" + nested_tuples(60) + b"\x90.",
 }
