@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import pickle
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from stages.datasets import checksums, load
+from stages.datasets import checksums, load, matlab
 from stages.datasets.checksums import MANIFEST, names_at, write_manifest
 from stages.datasets.config import DataConfig
 from stages.datasets.errors import DataError
@@ -187,6 +189,31 @@ def test_svhn(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.test_labels, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0])
     np.testing.assert_array_equal(data.test_images, random_images(10, 32))
     assert (data.pad, data.flip, data.mean.tolist(), data.std.tolist()) == (0, False, [0.5] * 3, [0.5] * 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "array", [np.arange(96, dtype=np.uint8).reshape(4, 4, 3, 2), np.array([[1.0, 2.5]]), np.zeros((2, 0))]
+)
+def test_matlab_arrays_are_those_that_scipy_writes(packed: bool, array: np.ndarray) -> None:
+    file = io.BytesIO()
+    others = {"another_name": np.ones((3, 3)), "text": "text", "cells": np.array([[1, "a"]], object)}
+    savemat(file, {**others, "X": array}, do_compression=packed)
+    found = matlab.read(file.getvalue(), ("X", "y"))
+    assert list(found) == ["X"]
+    assert found["X"].dtype == array.dtype
+    np.testing.assert_array_equal(found["X"], array)
+
+
+@given(st.data())
+def test_any_damage_to_a_matlab_file_is_a_value_error(data: st.DataObject) -> None:
+    file = io.BytesIO()
+    savemat(file, {"X": np.ones((2, 3)), "y": np.ones((1, 1))}, do_compression=data.draw(st.booleans()))
+    content = bytearray(file.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(ValueError):
+        matlab.read(bytes(content), ("X", "y"))
 
 
 def test_svhn_split_of_the_full_set_is_d41s() -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import io
-import math
-import warnings
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stages.datasets import matlab
 from stages.datasets.checksums import Files
 from stages.datasets.errors import DataError
 from stages.datasets.images import LabelledImages, RawImages, permutation
 
 CLASSES = 10
-MOST_BYTES = 2**30
-KINDS = ("uint8", "double", "int16", "uint16", "int32")
-"""Names of the types that X and y may have in the file."""
 
 
 def read(files: Files, split_seed: int) -> RawImages:
@@ -35,7 +30,7 @@ def read(files: Files, split_seed: int) -> RawImages:
 def _images(files: Files, file: str) -> LabelledImages:
     content = _variables(files, file)
     images, labels = content.get("X"), content.get("y")
-    if not _is_svhn(images, labels):
+    if images is None or labels is None or not _is_svhn(images, labels):
         raise DataError(
             f"{files.path(file)}: no images X (32, 32, 3, N) with labels y (N, 1); is this SVHN format 2?"
         )
@@ -48,18 +43,11 @@ def _images(files: Files, file: str) -> LabelledImages:
     )
 
 
-def _variables(files: Files, file: str) -> Any:
-    scipy_io = importlib.import_module("scipy.io")  # slow to import, and without types
+def _variables(files: Files, file: str) -> dict[str, NDArray[Any]]:
     content = files.read(file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what SciPy makes up for: it is checked here
-            # The headers alone: cells within cells, or a size that is a lie, would exhaust stack or memory.
-            kinds = [each for each in scipy_io.whosmat(io.BytesIO(content)) if each[0] in ("X", "y")]
-            if len(kinds) != 2 or any(math.prod(s) > MOST_BYTES or k not in KINDS for _, s, k in kinds):
-                raise ValueError("X and y are not there once, or not numbers")
-            return scipy_io.loadmat(io.BytesIO(content), variable_names=["X", "y"])
-    except Exception as error:
+        return matlab.read(content, ("X", "y"))
+    except ValueError as error:
         raise DataError(
             f"{files.path(file)}: not a MATLAB file ({error}); fetch the official file again"
         ) from error
