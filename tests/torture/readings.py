@@ -38,7 +38,7 @@ from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor
 from stages.models.sequences import read_sequences
 from stages.training import checkpoint
-from storage_schema import lease, markers, splits
+from storage_schema import lease, markers, sealed, splits
 from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
 from storage_schema.read import FeatureMaps, open_dynamics, written
 from storage_schema.write import ArchitectureWriter
@@ -231,8 +231,7 @@ def a_checkpoint(root: Path) -> None:
 
 def seal_checkpoint(root: Path) -> None:
     path = load_layout(root).checkpoint("collect", 1)
-    body = path.read_bytes()[: -checkpoint.DIGEST_BYTES]
-    path.write_bytes(body + hashlib.sha256(body).digest())
+    sealed.write(path, memoryview(path.read_bytes()[: -sealed.SEAL_BYTES]))
 
 
 def writer(root: Path) -> None:
