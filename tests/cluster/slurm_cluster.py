@@ -241,27 +241,31 @@ def _configure(accounting: bool, max_array_size: int, user_signal: bool) -> bool
 
 
 def _munge() -> None:
-    if subprocess.run(["pgrep", "-x", "munged"], capture_output=True, check=False).returncode == 0:
+    if _works(["munge", "-n"]):
         return
     _run(["install", "-d", "-o", "munge", "-g", "munge", "-m", "755", "/run/munge"])
     if not Path("/etc/munge/munge.key").exists():
         _run(["runuser", "-u", "munge", "--", "mungekey", "--create"])
     _run(["runuser", "-u", "munge", "--", "/usr/sbin/munged"])
+    _wait_for(lambda: _works(["munge", "-n"]), 30, "munged")
 
 
 def _database() -> None:
     data = HOME / "mysql"
     if not data.exists():
         _run(["mariadb-install-db", "--user=mysql", f"--datadir={data}", "--skip-test-db"])
-    if not _alive("mariadbd"):
+    client = ["mariadb", f"--socket={DATABASE_SOCKET}", "-e"]
+    if not _works([*client, "SELECT 1"]):
+        # A server that was killed leaves its socket, which is there and which nobody listens to.
+        Path(DATABASE_SOCKET).unlink(missing_ok=True)
         _run(["install", "-d", "-o", "mysql", "-g", "mysql", "/run/mysqld"])
         command = ["/usr/sbin/mariadbd", "--no-defaults", "--user=mysql", "--skip-networking"]
         command += [f"--datadir={data}", f"--socket={DATABASE_SOCKET}", "--innodb-buffer-pool-size=32M"]
         log, pid = HOME / "log" / "mariadbd.log", HOME / "run" / "mariadbd.pid"
         _run(["sh", "-c", f"setsid {' '.join(command)} >> {log} 2>&1 & echo $! > {pid}"])
-        _wait_for(lambda: Path(DATABASE_SOCKET).exists(), 30, "the database")
-        _run(["mariadb", f"--socket={DATABASE_SOCKET}", "-e", SQL])
+        _wait_for(lambda: _works([*client, "SELECT 1"]), 60, "the database")
     if not _alive("slurmdbd"):
+        _run([*client, SQL])
         _run(["runuser", "-u", "slurm", "--", "/usr/sbin/slurmdbd"])
         _wait_for(lambda: _works(["sacctmgr", "-n", "list", "cluster"]), 30, "slurmdbd")
     if not _output(["sacctmgr", "-nP", "list", "cluster", "lab"]):
@@ -299,13 +303,14 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _pid(daemon: str) -> int | None:
-    """Return the process of a pid file, if it is alive and no zombie."""
+    """Return the process of a pid file, if it is alive, no zombie and not another program's since."""
     try:
         pid = int((HOME / "run" / f"{daemon}.pid").read_text())
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
     except (OSError, ValueError):
         return None
-    return None if state in "ZX" else pid
+    ours = name == daemon.partition(".")[0] and rest.split()[0] not in "ZX"
+    return pid if ours else None
 
 
 def _alive(daemon: str) -> bool:
