@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.baselines import results, tasks
+from stages.baselines.registry import METHODS
 from stages.models import plan
 from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
@@ -30,10 +32,14 @@ class EvaluateStage(Stage):
         return f"{source.name}, trial {trial}"
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
-        """Return the models' names, and the digests of another experiment's."""
+        """Return the models' names, the scores of baselines, and the digests of another experiment's models."""
         source, trial = _task(experiment, index)
         keys = [key for key in plan.predictors(source.experiment.config) if key.trial == trial]
         found: dict[str, Any] = {"source": source.name, "trial": trial, "models": list(map(str, keys))}
+        scored = results.of_trial(experiment, source.name, trial)
+        found["baselines"] = dict.fromkeys(experiment.config.baselines.chosen) | {
+            str(result.task): result.digest for result in scored
+        }
         if not source.in_domain:
             found["digests"] = [
                 digests(source.experiment, each) for each in _models(source.experiment, trial)
@@ -41,10 +47,10 @@ class EvaluateStage(Stage):
         return found
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
-        """The split of the tested architectures and, in-domain, embeddings and predictors."""
+        """The split of the tested architectures, the references (R26) and, in-domain, embeddings and predictors."""
         source, trial = _task(experiment, index)
-        split = Input("split", target_trial(experiment, trial))
-        return (split, *_models(experiment, trial)) if source.in_domain else (split,)
+        found = [Input("split", target_trial(experiment, trial)), *_references(experiment, source, trial)]
+        return [*found, *(_models(experiment, trial) if source.in_domain else ())]
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """The store of the trial's scores."""
@@ -60,10 +66,11 @@ class EvaluateStage(Stage):
         trial = Trial(
             target=experiment,
             target_trial=target_trial(experiment, number),
+            name=source.name,
             source=source.experiment,
             source_trial=number,
         )
-        contents, twins = score(trial), count_twins(trial)
+        (contents, notes), twins = score(trial), count_twins(trial)
         attributes = {
             "title": "scores of all methods on test architectures",
             "schema_version": schema.VERSION,
@@ -72,6 +79,7 @@ class EvaluateStage(Stage):
             "source_experiment": source.experiment.identity,
             "trial": number,
             "test_with_twin_in_train": json.dumps(twins),
+            "notes": json.dumps(notes),
             "settings": json.dumps(dict(self.settings(experiment, index))),
         }
         with execution.guard():
@@ -131,6 +139,11 @@ def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
             return source, index
         index -= trials
     raise IndexError(index)
+
+
+def _references(experiment: Experiment, source: Source, trial: int) -> list[Input]:
+    tasks_of_trial = tasks.of_trial(experiment, source.name, trial)
+    return [Input("baselines", i) for i, task in tasks_of_trial if METHODS[task.method].kind == "reference"]
 
 
 def _models(experiment: Experiment, trial: int) -> list[Input]:
