@@ -115,8 +115,8 @@ def test_the_seed_repeats(method: Method) -> None:
 @NAMED
 def test_permuted_labels_teach_nothing(method: Method) -> None:
     shuffles = np.random.default_rng(2)
-    found = [kendall(fitted(method, shuffles.permutation(quality(TRAIN))), quality(TEST)) for _ in range(12)]
-    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(12) + 0.02
+    found = [kendall(fitted(method, shuffles.permutation(quality(TRAIN))), quality(TEST)) for _ in range(6)]
+    assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(6) + 0.02
 
 
 def test_proxies_that_are_not_there_are_asked_for() -> None:
