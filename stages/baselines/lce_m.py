@@ -181,7 +181,9 @@ def _start(log_x: Floats, accuracies: Floats, generator: np.random.RandomState, 
     theta = np.clip(theta, _LOW + margin, _HIGH - margin)
     curves = _curves(theta[None], log_x)[0]
     weights = nnls(curves.T, accuracies)[0]
-    theta[12:16] = np.maximum(weights / weights.sum() if weights.any() else 1 / len(weights), _LEAST_START_WEIGHT)
+    theta[12:16] = np.maximum(
+        weights / weights.sum() if weights.any() else 1 / len(weights), _LEAST_START_WEIGHT
+    )
     sigma = float(np.std(_combined(theta[None], log_x)[0] - accuracies))
     theta[16] = np.clip(math.log(max(sigma, 1e-9)), _LOG_SIGMA[0] + margin[16], _LOG_SIGMA[1] - margin[16])
     return theta
@@ -210,7 +212,9 @@ def _refined(theta: Floats, family: int, columns: slice, log_x: Floats, accuraci
         return difference
 
     low, high = _LOW[columns], _HIGH[columns]
-    found = least_squares(errors, theta[columns], bounds=(low, high), x_scale=high - low, max_nfev=_REFINEMENTS)
+    found = least_squares(
+        errors, theta[columns], bounds=(low, high), x_scale=high - low, max_nfev=_REFINEMENTS
+    )
     return np.asarray(found.x, dtype=np.float64)
 
 

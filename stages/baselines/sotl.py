@@ -52,7 +52,9 @@ def moving_sum(prefix: Prefix, gamma: float = GAMMA) -> Floats:
 
 def _losses(prefix: Prefix) -> Floats:
     if not prefix.training_loss.shape[1]:
-        raise UnmetNeedError("there is no training loss before the first mini-batch; ask for a later snapshot")
+        raise UnmetNeedError(
+            "there is no training loss before the first mini-batch; ask for a later snapshot"
+        )
     return prefix.training_loss
 
 
