@@ -131,4 +131,5 @@ CELL_TREES_WITH_PROXIES: Final = Method(
     fit=fit_cells_and_proxies,
     source="R26, features after Kadlecova et al. 2024",
     needs=frozenset({"zero-cost"}),
+    columns=APPENDED,
 )

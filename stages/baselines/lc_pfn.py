@@ -26,8 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from stages.baselines.early_stop import last_value, observed
-from stages.baselines.method import Floats, Method, Prefix, Scorer
-from storage_schema.errors import UserError
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 
 PACKAGE: Final = "lcpfn"
 INSTALL: Final = "python -m pip install --no-deps lcpfn==0.1.3"
@@ -37,7 +36,7 @@ PUBLISHED_EPOCHS: Final = 100
 _LARGEST = 1 << 16
 
 
-class LcPfnError(UserError, RuntimeError):
+class LcPfnError(UnmetNeedError):
     """The package or the weights of LC-PFN are not there, or are not what they have to be."""
 
 
@@ -125,7 +124,7 @@ def expected(model: Any, times: Floats, curves: Floats, asked: Floats) -> Floats
     y = torch.tensor(curves.T, dtype=torch.float32)
     with torch.no_grad():
         logits = model((x[:, None, None].expand(-1, len(curves), 1), y), single_eval_pos=len(times))
-        return model.criterion.mean(logits).T.numpy().astype(np.float64)
+        return np.asarray(model.criterion.mean(logits).T.numpy(), dtype=np.float64)
 
 
 def require_package() -> None:

@@ -66,6 +66,7 @@ class Method:
         source: Authors and year, or SPEC id.
         needs: What of the prefix it reads, besides the architectures.
         learned: Whether labels play a role; if not, one fit serves every train size.
+        columns: Zero-cost columns that it reads, for what a query costs.
         package: Optional package that has to be installed.
     """
 
@@ -75,6 +76,7 @@ class Method:
     source: str
     needs: frozenset[Need] = frozenset()
     learned: bool = True
+    columns: tuple[str, ...] = ()
     package: str | None = None
 
     @property

@@ -65,7 +65,7 @@ def _aggregate(name: str) -> Scorer:
     return score
 
 
-def _method(name: str, score: Scorer, source: str) -> Method:
+def _method(name: str, score: Scorer, columns: Sequence[str], source: str) -> Method:
     return Method(
         name=name,
         kind="zero-cost",
@@ -73,11 +73,12 @@ def _method(name: str, score: Scorer, source: str) -> Method:
         source=source,
         needs=frozenset({"zero-cost"}),
         learned=False,
+        columns=tuple(columns),
     )
 
 
 ZERO_COST: Final[tuple[Method, ...]] = (
-    *(_method(name, _column(column), COLUMNS[column].source) for name, column in NAMES.items()),
-    *(_method(name, _aggregate(name), source) for name, (_, source) in AGGREGATED.items()),
+    *(_method(name, _column(column), [column], COLUMNS[column].source) for name, column in NAMES.items()),
+    *(_method(name, _aggregate(name), columns, source) for name, (columns, source) in AGGREGATED.items()),
 )
 """All of them, single columns first."""

@@ -44,7 +44,12 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         summaries = metrics.summarise(found)
         comparisons = _comparisons(found)
         columns = _columns(stores[0])
-        section = [f"Train size {size}", tau_table(summaries, columns), *_undefined(stores, size)]
+        section = [
+            f"Train size {size}",
+            tau_table(summaries, columns),
+            *_undefined(stores, size),
+            *_notes(stores),
+        ]
         short += section
         text += [
             *section,
@@ -62,7 +67,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
 
 
 def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Dataset:
-    """Load one trial's scores, with the counts of twins as the attribute `twins`.
+    """Load one trial's scores, with counts of twins and notes parsed, as attributes.
 
     Raises:
         StoreError: They are damaged, or of other train sizes.
@@ -71,12 +76,13 @@ def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Data
     with reading(path):
         store = store.load()
         twins = documents.parse(store.attrs["test_with_twin_in_train"].encode(), dict[str, int])
+        notes = documents.parse(store.attrs["notes"].encode(), dict[str, str])
         index, label = store["index"].values, store["label"].values
         if set(twins) != set(sizes) or store["size"].values.tolist() != list(sizes):
             raise StoreError(f"{path} is of other train sizes; run --stage evaluate again")
         if not ((index >= 0) & (index < len(experiment.architectures)) & (label >= 0) & (label <= 1)).all():
             raise ValueError("an index is not in the plan, or a label is no fraction")
-        return store.assign_attrs(twins=twins)
+        return store.assign_attrs(twins=twins, notes=notes)
 
 
 def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequence[xr.Dataset]) -> str:
@@ -112,7 +118,7 @@ def _agreements(
             architectures=np.array([position[int(i)] for i in store["index"].values]),
             labels=store["label"].values,
             scores={
-                str(name): store["score"].sel(predictor=name, size=size).values
+                str(name): _compact(store["score"].sel(predictor=name, size=size).values)
                 for name in store["predictor"].values
             },
         )
@@ -121,6 +127,15 @@ def _agreements(
     config = experiment.config.evaluation
     draws = generator(config.seed, "bootstrap", 0)
     return metrics.agreements(trials, metrics.resample_counts(len(labels), config.resamples, draws))
+
+
+def _compact(scores: metrics.Floats) -> metrics.Floats:
+    """Return one column of (architectures, snapshots) where all are the same: there is one τ to compute."""
+    return (
+        scores[:, :1]
+        if np.array_equal(scores, scores[:, :1].repeat(scores.shape[1], 1), equal_nan=True)
+        else scores
+    )
 
 
 def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
@@ -134,6 +149,14 @@ def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
                 f"{MISSING} {name}: one score for all architectures in trial {', '.join(trials)}: no order, no τ\n"
             )
     return lines
+
+
+def _notes(stores: Sequence[xr.Dataset]) -> list[str]:
+    """Say why cells are empty, one line a method."""
+    notes: dict[str, str] = {}
+    for store in stores:
+        notes = store.attrs["notes"] | notes
+    return [f"{MISSING} {method}: {note}\n" for method, note in notes.items()]
 
 
 def _comparisons(found: metrics.Agreements) -> list[Comparison]:
