@@ -51,6 +51,8 @@ _LOG_SIGMA = (math.log(1e-4), math.log(0.5))
 _BOX: Final = np.array([*(pair for pairs in _FAMILIES.values() for pair in pairs), *_WEIGHTS, _LOG_SIGMA])
 _LOW, _HIGH = _BOX.T
 _COLUMNS = (slice(0, 4), slice(4, 7), slice(7, 10), slice(10, 12))
+_MMF_LOW, _A, _B, _WEIGHT, _SIGMA = 3, 10, 11, slice(12, 16), 16
+_HIGH_MIDDLE_SLOPE = [[0, 1, 2], [4, 5, 6], [7, 8, 9]]
 _START_DRAWS = 2000
 _REFINEMENTS = 30
 _LEAST_START_WEIGHT = 0.02
@@ -104,19 +106,19 @@ def _curves(theta: Floats, log_x: Floats) -> Floats:
     """Return (walkers, family, x): every family's curve; NaN where a logarithm has none."""
     from scipy.special import expit
 
-    logistic = theta[:, [[0, 1, 2], [4, 5, 6], [7, 8, 9]]]
+    logistic = theta[:, _HIGH_MIDDLE_SLOPE]
     high, middle, slope = logistic[..., 0], logistic[..., 1], np.exp(logistic[..., 2])
     low = np.zeros_like(high)
-    low[:, 0] = theta[:, 3]
+    low[:, 0] = theta[:, _MMF_LOW]
     rise = expit(slope[..., None] * (log_x - middle[..., None]))
     with np.errstate(invalid="ignore", divide="ignore"):
-        linear = np.log(theta[:, 10, None] * log_x + theta[:, 11, None])
+        linear = np.log(theta[:, _A, None] * log_x + theta[:, _B, None])
     curves = low[..., None] + (high - low)[..., None] * rise
     return np.concatenate([curves, linear[:, None]], axis=1)
 
 
 def _combined(theta: Floats, log_x: Floats) -> Floats:
-    weights = theta[:, 12:16] / theta[:, 12:16].sum(axis=1, keepdims=True)
+    weights = theta[:, _WEIGHT] / theta[:, _WEIGHT].sum(axis=1, keepdims=True)
     combined: Floats = np.einsum("wf,wfx->wx", weights, _curves(theta, log_x))
     return combined
 
@@ -124,14 +126,14 @@ def _combined(theta: Floats, log_x: Floats) -> Floats:
 def _log_probability(theta: Floats, log_x: Floats, accuracies: Floats) -> Floats:
     """Return (walkers,) logarithms of prior and likelihood, up to a constant; the target is the last of log_x."""
     possible = ((theta >= _LOW) & (theta <= _HIGH)).all(axis=1)
-    possible &= theta[:, 3] <= theta[:, 0]
-    possible &= theta[:, 10] * log_x[-1] + theta[:, 11] <= math.e
-    possible &= theta[:, 12:16].sum(axis=1) > 0
+    possible &= theta[:, _MMF_LOW] <= theta[:, 0]
+    possible &= theta[:, _A] * log_x[-1] + theta[:, _B] <= math.e
+    possible &= theta[:, _WEIGHT].sum(axis=1) > 0
     found = np.full(len(theta), -np.inf)
     if possible.any():
         admitted = theta[possible]
         errors = _combined(admitted, log_x[:-1]) - accuracies
-        log_sigma = admitted[:, 16]
+        log_sigma = admitted[:, _SIGMA]
         squares = np.einsum("wx,wx->w", errors, errors) * np.exp(-2 * log_sigma)
         found[possible] = -len(accuracies) * log_sigma - squares / 2
     return found
@@ -175,25 +177,27 @@ def _start(log_x: Floats, accuracies: Floats, generator: np.random.RandomState, 
     theta = _candidates(log_x, accuracies, generator, target)
     for index, columns in enumerate(_COLUMNS):
         theta[columns] = _refined(theta, index, columns, log_x, accuracies)
-    theta[3] = min(theta[3], theta[0])
-    theta[10] = min(theta[10], (math.e - theta[11]) / target if target else math.inf)
+    theta[_MMF_LOW] = min(theta[_MMF_LOW], theta[0])
+    theta[_A] = min(theta[_A], (math.e - theta[_B]) / target if target else math.inf)
     margin = 2 * _SPREAD * (_HIGH - _LOW)
     theta = np.clip(theta, _LOW + margin, _HIGH - margin)
     curves = _curves(theta[None], log_x)[0]
     weights = nnls(curves.T, accuracies)[0]
-    theta[12:16] = np.maximum(
+    theta[_WEIGHT] = np.maximum(
         weights / weights.sum() if weights.any() else 1 / len(weights), _LEAST_START_WEIGHT
     )
     sigma = float(np.std(_combined(theta[None], log_x)[0] - accuracies))
-    theta[16] = np.clip(math.log(max(sigma, 1e-9)), _LOG_SIGMA[0] + margin[16], _LOG_SIGMA[1] - margin[16])
+    theta[_SIGMA] = np.clip(
+        math.log(max(sigma, 1e-9)), _LOG_SIGMA[0] + margin[_SIGMA], _LOG_SIGMA[1] - margin[_SIGMA]
+    )
     return theta
 
 
 def _candidates(log_x: Floats, accuracies: Floats, generator: np.random.RandomState, target: float) -> Floats:
     """Return parameters in which each family's are the best of many drawn from the prior."""
-    drawn = generator.uniform(_LOW, _HIGH, (_START_DRAWS, len(_BOX)))
-    drawn[:, 3] *= drawn[:, 0]  # low is not above high
-    drawn[:, 10] *= np.minimum(1, (math.e - drawn[:, 11]) / ((math.e - 1) * max(target, 1)))
+    drawn: Floats = generator.uniform(_LOW, _HIGH, (_START_DRAWS, len(_BOX)))
+    drawn[:, _MMF_LOW] *= drawn[:, 0]  # low is not above high
+    drawn[:, _A] *= np.minimum(1, (math.e - drawn[:, _B]) / ((math.e - 1) * max(target, 1)))
     errors = ((_curves(drawn, log_x) - accuracies) ** 2).sum(axis=2)
     best: Floats = drawn[0]
     for columns, row in zip(_COLUMNS, errors.argmin(axis=0), strict=True):
