@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,8 @@ def _fit(
     experiment: Experiment, source: Source, task: Task, method: Method, snapshot: int
 ) -> tuple[Scorer, float]:
     """Fit to the source's training architectures, as far as they were trained at the same mini-batch."""
+    if method.package and find_spec(method.package) is None:
+        raise UnmetNeedError(f"it needs the package {method.package}: python -m pip install {method.package}")
     split = _read_split(source.experiment, task.trial)
     train = split.of_size(task.size) if task.size else ()
     if train and snapshot != BEFORE_TRAINING:

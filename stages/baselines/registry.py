@@ -12,7 +12,10 @@ from stages.baselines.lc_pfn import lc_pfn
 from stages.baselines.lce_m import LCE_M
 from stages.baselines.lcsvr import LCSVR
 from stages.baselines.method import Method
+from stages.baselines.omni_ngb import OMNI_NGB
+from stages.baselines.omni_seminas import OMNI_SEMINAS
 from stages.baselines.references import REFERENCES
+from stages.baselines.seminas import SEMINAS
 from stages.baselines.sotl import SOTL, SOTL_E, SOTL_EMA
 from stages.baselines.zero_cost import ZERO_COST
 from stages.settings import ConfigError
@@ -31,6 +34,9 @@ METHODS: Final[dict[str, Method]] = {
         EARLY_STOP,
         LCE_M,
         LCSVR,
+        SEMINAS,
+        OMNI_SEMINAS,
+        OMNI_NGB,
         lc_pfn(None),
     )
 }
