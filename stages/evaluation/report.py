@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stages.baselines.registry import METHODS
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Comparison, Summary, TrialScores
-from stages.evaluation.plot import curves, plot_tau
+from stages.evaluation.plot import Curve, curves, plot_tau
 from stages.evaluation.tables import MISSING, differences_table, histogram_table, tau_table
 from stages.stage import Experiment
 from stages.training.order import generator
@@ -185,6 +186,23 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def drawn(found: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Keep models and references, and of each other kind of method the one that is best at the end.
+
+    Nobody could tell more lines apart.
+    """
+    best: dict[str, str] = {}
+    for name, curve in found.items():
+        kind = METHODS[name].kind if name in METHODS else "model"
+        rest = kind not in ("model", "reference")
+        if rest and np.isfinite(curve.mean[-1]):
+            leader = best.setdefault(kind, name)
+            best[kind] = max(leader, name, key=lambda each: float(found[each].mean[-1]))
+        elif not rest:
+            best[name] = name
+    return {name: curve for name, curve in found.items() if name in best.values()}
+
+
 def _draw(
     experiment: Experiment,
     name: str,
@@ -194,11 +212,13 @@ def _draw(
     store: xr.Dataset,
     labels: metrics.Floats,
 ) -> None:
-    title = f"{source.config.data.name} → {experiment.config.data.name}, train size {size}"
+    title = (
+        f"{source.config.data.name} → {experiment.config.data.name}, train size {size}; the best of each kind"
+    )
     plot_tau(
         experiment.layout.evaluation(name) / f"tau-{size}.png",
         store["step"].values.tolist(),
-        curves(summaries, metrics.ALL),
+        drawn(curves(summaries, metrics.ALL)),
         title,
         labels,
     )
