@@ -127,6 +127,7 @@ def test_proxies_that_are_not_there_are_asked_for() -> None:
 
 def test_closed_forms_are_not_appended_twice() -> None:
     assert set(COLUMNS) - set(APPENDED) == {"complexity"}
+    assert CELL_TREES_WITH_PROXIES.columns == APPENDED
 
 
 def test_shares_by_hand() -> None:

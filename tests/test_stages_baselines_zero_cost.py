@@ -63,6 +63,7 @@ def test_methods_are_the_columns_worth_a_row_and_all_aggregates() -> None:
         assert method.kind == "zero-cost"
         assert method.needs == {"zero-cost"}
         assert not method.learned
+        assert set(method.columns) <= set(COLUMNS)
         assert not method.follows_trace
 
 
@@ -75,7 +76,7 @@ def test_a_column_is_the_score_missing_values_too(name: str) -> None:
 @pytest.mark.parametrize("name", AGGREGATED)
 def test_an_aggregate_reads_its_own_columns_alone(name: str) -> None:
     given = prefix()
-    own = replace(given, zero_cost={column: given.zero_cost[column] for column in AGGREGATED[name][0]})
+    own = replace(given, zero_cost={column: given.zero_cost[column] for column in METHODS[name].columns})
     found = scores(METHODS[name], own)
     np.testing.assert_array_equal(found, rank_aggregation.AGGREGATES[name](given.zero_cost))
     assert np.isfinite(found).all()
