@@ -199,7 +199,7 @@ def _candidates(log_x: Floats, accuracies: Floats, generator: np.random.RandomSt
     drawn[:, _MMF_LOW] *= drawn[:, 0]  # low is not above high
     drawn[:, _A] *= np.minimum(1, (math.e - drawn[:, _B]) / ((math.e - 1) * max(target, 1)))
     errors = ((_curves(drawn, log_x) - accuracies) ** 2).sum(axis=2)
-    best = drawn[0]
+    best: Floats = drawn[0]
     for columns, row in zip(_COLUMNS, errors.argmin(axis=0), strict=True):
         best[columns] = drawn[row, columns]
     return best
