@@ -180,7 +180,7 @@ def test_listing_curve_methods_imports_nothing_slow() -> None:
 
 def test_lc_pfn_without_its_package_is_one_line_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lcpfn", None)
-    with pytest.raises(LcPfnError, match=r"needs the package lcpfn .*; run `.*--no-deps lcpfn") as caught:
+    with pytest.raises(LcPfnError, match=r"needs the package lcpfn .*; run `.*--no-deps .*lcpfn") as caught:
         scores(lc_pfn.lc_pfn(None), prefix(accuracies=[[0.5]]))
     assert "\n" not in str(caught.value)
 

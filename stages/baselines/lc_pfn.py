@@ -1,7 +1,7 @@
 """LC-PFN: a transformer that has learned to extrapolate curves from a prior over them (Adriaensen et al. 2023).
 
 Its network is that of the package `lcpfn`, which asks for torch ≤ 1.11 and Python < 3.12; it runs with today's
-torch when it is installed by `pip install --no-deps lcpfn` and met half-way here (see `_layer_names` and `_adapted`).
+torch when it is installed as `INSTALL` says and met half-way here (see `_layer_names` and `_adapted`).
 Weights come from the user, in one of two formats:
 
 * `.safetensors`, as `save` writes it, with the network's `Shape` in the file's metadata;
@@ -29,11 +29,11 @@ from stages.baselines.early_stop import last_value, observed
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 
 PACKAGE: Final = "lcpfn"
-INSTALL: Final = "python -m pip install --no-deps lcpfn==0.1.3"
+INSTALL: Final = "python -m pip install --no-deps --ignore-requires-python lcpfn==0.1.3"
 FEWEST_OBSERVATIONS: Final = 5
 SAFE_SUFFIX: Final = ".safetensors"
 PUBLISHED_EPOCHS: Final = 100
-_LARGEST = 1 << 16
+_LIMITS = {"embedding": (128, 2048), "layers": (1, 48), "bars": (2, 10_000), "epochs": (2, 100_000)}
 
 
 class LcPfnError(UnmetNeedError):
@@ -62,10 +62,10 @@ class Shape:
         Raises:
             LcPfnError: One of them cannot be.
         """
-        for field, least in zip(fields(self), (128, 1, 2, 2), strict=True):
-            value = getattr(self, field.name)
-            if not least <= value <= _LARGEST:
-                raise LcPfnError(f"LC-PFN: {field.name} = {value} is not one of {least}-{_LARGEST}")
+        for name, (least, most) in _LIMITS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise LcPfnError(f"LC-PFN: {name} = {value} is not one of {least}-{most}")
 
 
 def lc_pfn(weights: Path | None, trust_pickle: bool = False) -> Method:

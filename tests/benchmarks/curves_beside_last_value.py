@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/curves_beside_last_value.py [METHOD ...]
 
-Prints Kendall's τ-b with the accuracy after 200 epochs: of methods that learn nothing, on all curves; then, mean ±
-deviation over trials, of all methods on the curves that were not trained on. `METHODS` takes further methods.
+Prints Kendall's τ-b with the accuracy after 200 epochs: of methods that learn nothing, on all curves; mean ± deviation
+over trials, of all methods on the curves that were not trained on; and the seconds of both. `METHODS` takes more.
 """
 
 from __future__ import annotations
@@ -90,30 +90,23 @@ def taus(method: Method, curves: Curves, epochs: int) -> tuple[float, list[float
 
 
 def compare(methods: Mapping[str, Method], curves: Curves, prefixes: tuple[int, ...] = EPOCHS) -> None:
-    """Print both tables, and the seconds of one prefix."""
-    print(f"{'τ after epochs':18}" + "".join(f"{epochs:>16}" for epochs in prefixes), flush=True)
-    for name, method in methods.items():
-        whole, test = [], []
-        began = time.perf_counter()
-        for epochs in prefixes:
+    """Print a line for every prefix and method, as soon as it is known."""
+    print(f"{'epochs':>6} {'method':12} {'all curves':>10} {'test curves':>15} {'seconds':>8}", flush=True)
+    for epochs in prefixes:
+        for name, method in methods.items():
+            began = time.perf_counter()
             try:
-                over_all, over_test = taus(method, curves, epochs)
+                whole, found = taus(method, curves, epochs)
             except UnmetNeedError as error:
-                print(f"{name} after {epochs} epochs: {error}", file=sys.stderr)
-                over_all, over_test = np.nan, [np.nan]
-            whole.append(f"{over_all:.3f}")
-            test.append(f"{np.mean(over_test):.3f} ± {np.std(over_test, ddof=len(over_test) > 1):.3f}")
-        seconds = (time.perf_counter() - began) / len(prefixes)
-        if not method.learned:
-            print(f"{name:12} all  " + "".join(f"{cell:>16}" for cell in whole))
-        print(
-            f"{name:12} test " + "".join(f"{cell:>16}" for cell in test) + f"  {seconds:.1f} s a prefix",
-            flush=True,
-        )
+                print(f"{epochs:6} {name:12} {error}", flush=True)
+                continue
+            test = f"{np.mean(found):.3f} ± {np.std(found, ddof=1):.3f}"
+            seconds = time.perf_counter() - began
+            print(f"{epochs:6} {name:12} {whole:10.3f} {test:>15} {seconds:8.1f}", flush=True)
 
 
 def main() -> None:
-    """Print the tables of the methods named, or of all."""
+    """Print the table of the methods named, or of all."""
     names = sys.argv[1:] or list(METHODS)
     compare({name: METHODS[name] for name in names}, Curves.read(CURVES))
 

@@ -1,6 +1,6 @@
 """Train a small LC-PFN on its own prior, and set it beside the last value on curves of the prior it has not seen.
 
-    python -m pip install --no-deps lcpfn==0.1.3
+    python -m pip install --no-deps --ignore-requires-python lcpfn==0.1.3
     OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/lc_pfn_on_prior.py [OUT.safetensors] [STEPS]
 
 Prints the mean absolute error, at the last of 100 epochs and against the curve without noise, after some epochs.
@@ -20,7 +20,8 @@ from stages.baselines.lc_pfn import Shape, build, expected, require_package, sav
 from stages.baselines.method import Floats
 
 SMALL: Final = Shape(embedding=128, layers=2, bars=100)
-BATCH, STEPS, WARM_UP, HIGHEST_RATE = 64, 600, 50, 1e-3
+BATCH, STEPS, WARM_UP, HIGHEST_RATE = 64, 1500, 50, 1e-3
+POOL: Final = 20_000  # curves to learn from: to draw one costs as much as to learn from it
 ASKED = 8  # epochs that a batch is asked for, besides the last
 HELD_OUT: Final = 1000
 EPOCHS: Final = (5, 10, 20, 50)
@@ -40,7 +41,8 @@ def train(steps: int = STEPS, shape: Shape = SMALL, seed: int = 0, known: tuple[
     require_package()
 
     generator = np.random.default_rng(seed)
-    values = torch.tensor(np.sort(draw(HELD_OUT, seed + 1)[1].ravel()), dtype=torch.float32)
+    pool = torch.tensor(draw(min(POOL, steps * BATCH // 2), seed + 1)[1].T, dtype=torch.float32)
+    values = pool.flatten().sort().values
     borders = values[torch.linspace(0, len(values) - 1, shape.bars + 1).long()]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -49,8 +51,8 @@ def train(steps: int = STEPS, shape: Shape = SMALL, seed: int = 0, known: tuple[
     rates = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, HIGHEST_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps)
     )
-    for step in range(steps):
-        curves = torch.tensor(draw(BATCH, seed + 2 + step)[1].T, dtype=torch.float32)
+    for _ in range(steps):
+        curves = pool[:, generator.choice(pool.shape[1], BATCH, replace=False)]
         seen = int(np.exp(generator.uniform(*np.log([known[0], known[1] + 1]))))
         later = generator.permutation(np.arange(seen, shape.epochs - 1))[:ASKED]
         chosen = np.concatenate([np.arange(seen), later, [shape.epochs - 1]])
