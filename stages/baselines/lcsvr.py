@@ -83,8 +83,8 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
 
 def _statistics(values: Floats) -> tuple[Any, Any]:
     """Return mean and deviation over architectures; 1 where nothing varies."""
-    deviation = values.std(axis=0)
-    return values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    varies = np.ptp(values, axis=0) > 0  # where it does not, rounding may still give a deviation
+    return values.mean(axis=0), np.where(varies, values.std(axis=0), 1.0)
 
 
 def _search(features: Floats, labels: Floats, seed: int, draws: int) -> Any:
@@ -103,7 +103,12 @@ def _search(features: Floats, labels: Floats, seed: int, draws: int) -> Any:
         error_score="raise",
         n_jobs=1,
     )
-    return search.fit(features, labels).best_estimator_
+    # libsvm is handed a seed from the global generator, which it has no use for in regression.
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        return search.fit(features, labels).best_estimator_
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 LCSVR: Final = Method(

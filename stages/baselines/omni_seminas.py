@@ -50,7 +50,8 @@ class Bins:
     def tokens(self, values: Floats) -> Tokens:
         """Return (n, bins) tokens; what has no value (NaN) is in the lowest, worst bin."""
         bins = np.searchsorted(self.edges, np.where(np.isnan(values), -np.inf, values), side="right")
-        return self.first + (bins[:, None] == np.arange(len(self.edges) + 1)).astype(np.int64)
+        tokens: Tokens = self.first + (bins[:, None] == np.arange(len(self.edges) + 1)).astype(np.int64)
+        return tokens
 
 
 def proxy(prefix: Prefix) -> Floats:
