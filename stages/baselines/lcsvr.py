@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
+from stages.baselines.rank_aggregation import ranks
 
 OBSERVATIONS: Final = 3
 """Fewest that have a second difference."""
@@ -46,7 +47,8 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
     """Fit to the curves of training architectures; those that diverged are left out.
 
     The published description has no scaling, so what its ranges of C and γ mean depends on the unit of accuracies;
-    here features and labels are standardized, by statistics of the training architectures alone.
+    here features are standardized, by statistics of the training architectures alone. Labels are their ranks: a few
+    networks near chance decide squares of accuracies, and with them what hyper-parameters are taken.
 
     Args:
         train: n architectures.
@@ -65,17 +67,16 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
             "take a larger train size"
         )
     mean, deviation = _statistics(features[known])
-    label_mean, label_deviation = _statistics(labels[known])
-    machine = _search(
-        (features[known] - mean) / deviation, (labels[known] - label_mean) / label_deviation, seed, draws
-    )
+    targets = ranks(labels[known])
+    middle, spread = _statistics(targets)
+    machine = _search((features[known] - mean) / deviation, (targets - middle) / spread, seed, draws)
 
     def score(tested: Prefix) -> Floats:
         asked = (curve_features(tested.validation_accuracy) - mean) / deviation
         present = np.isfinite(asked).all(axis=1)
         scores = np.full(len(asked), np.nan)
         if present.any():
-            scores[present] = machine.predict(asked[present]) * label_deviation + label_mean
+            scores[present] = machine.predict(asked[present]) * spread + middle
         return scores
 
     return score

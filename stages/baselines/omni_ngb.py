@@ -1,7 +1,7 @@
 """Omni-NGB: natural-gradient boosting on the cell, a proxy and the first mini-batches (White et al. 2021).
 
 Boosting is NGBoost's (Duan et al. 2020), an optional package. Its trees only compare a feature with thresholds
-that lie between training values, so features need no scaling.
+that lie between training values, so features need no scaling. Labels are their ranks, as in SemiNAS.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stages.architectures.genotype import OPERATIONS, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.omni_seminas import proxy
+from stages.baselines.rank_aggregation import ranks
 from stages.baselines.recent_loss import recent_loss
 from stages.training.order import generator
 
@@ -47,13 +48,12 @@ def fit(
         raise UnmetNeedError(f"Omni-NGB needs {ARCHITECTURES} labels, there are {len(labels)}")
     features = omni_features(train)
     if not np.ptp(labels):
-        return lambda tested: np.full(len(omni_features(tested)), labels[0])  # no density to fit
-    mean, deviation = labels.mean(), labels.std()
-    targets = (labels - mean) / deviation
+        return lambda tested: np.ones(len(omni_features(tested)))  # no density to fit
+    targets = ranks(labels) / len(labels)
     model = _fitted(features, targets, _search(features, targets, seed, draws, trees), seed)
 
     def score(tested: Prefix) -> Floats:
-        return np.asarray(model.predict(omni_features(tested)) * deviation + mean, dtype=np.float64)
+        return np.asarray(model.predict(omni_features(tested)), dtype=np.float64)
 
     return score
 
