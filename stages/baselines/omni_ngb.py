@@ -1,7 +1,7 @@
 """Omni-NGB: natural-gradient boosting on the cell, a proxy and the first mini-batches (White et al. 2021).
 
 Boosting is NGBoost's (Duan et al. 2020), an optional package. Its trees only compare a feature with thresholds
-that lie between training values, so features need no scaling.
+that lie between training values, so features need no scaling. Labels are their ranks, as in SemiNAS.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from stages.architectures.genotype import OPERATIONS, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.omni_seminas import proxy
+from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sotl import sum_of_last_epoch
 from stages.training.order import generator
 
 DRAWS: Final = 35
+TREES: Final = (128, 512)
+"""Fewest and most boosting steps that are drawn."""
+
 FOLDS: Final = 3
 ARCHITECTURES: Final = 2 * FOLDS
 """Fewest to fit: with less, R² of a fold is not defined."""
@@ -25,7 +29,9 @@ ARCHITECTURES: Final = 2 * FOLDS
 _WORST: Final = -1e30  # below every number, and finite also in the float32 of trees
 
 
-def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scorer:
+def fit(
+    train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS, trees: tuple[int, int] = TREES
+) -> Scorer:
     """Fit to cells and measurements of training architectures.
 
     Args:
@@ -33,6 +39,7 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
         labels: (n,) fractions.
         seed: Of draws, folds, sampled rows and trees.
         draws: Of hyper-parameters.
+        trees: Fewest and most boosting steps.
 
     Raises:
         UnmetNeedError: No zero-cost column, no mini-batch trained, or fewer than six architectures.
@@ -40,12 +47,13 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
     if len(labels) < ARCHITECTURES:
         raise UnmetNeedError(f"Omni-NGB needs {ARCHITECTURES} labels, there are {len(labels)}")
     features = omni_features(train)
-    mean, deviation = labels.mean(), labels.std() or 1.0
-    targets = (labels - mean) / deviation
-    model = _fitted(features, targets, _search(features, targets, seed, draws), seed)
+    if not np.ptp(labels):
+        return lambda tested: np.ones(len(omni_features(tested)))  # no density to fit
+    targets = ranks(labels) / len(labels)
+    model = _fitted(features, targets, _search(features, targets, seed, draws, trees), seed)
 
     def score(tested: Prefix) -> Floats:
-        return np.asarray(model.predict(omni_features(tested)) * deviation + mean, dtype=np.float64)
+        return np.asarray(model.predict(omni_features(tested)), dtype=np.float64)
 
     return score
 
@@ -71,12 +79,12 @@ class _Shared(np.random.RandomState):
         return self
 
 
-def _draw(random: np.random.Generator, n: int) -> dict[str, Any]:
+def _draw(random: np.random.Generator, n: int, trees: tuple[int, int]) -> dict[str, Any]:
     """Draw hyper-parameters from the published ranges for n training architectures."""
     most = max(2, n // FOLDS - 1)
     return {
         "boosting": {
-            "n_estimators": int(np.exp(random.uniform(np.log(128), np.log(512)))),
+            "n_estimators": int(np.exp(random.uniform(*np.log(trees)))),
             "learning_rate": float(np.exp(random.uniform(np.log(1e-3), np.log(0.1)))),
             # At least two rows, also of a fold's part, however few there are.
             "minibatch_frac": max(float(random.uniform(0.1, 1)), 2 * FOLDS / n / (FOLDS - 1) + 1 / n),
@@ -90,7 +98,9 @@ def _draw(random: np.random.Generator, n: int) -> dict[str, Any]:
     }
 
 
-def _search(features: Floats, targets: Floats, seed: int, draws: int) -> dict[str, Any]:
+def _search(
+    features: Floats, targets: Floats, seed: int, draws: int, trees: tuple[int, int]
+) -> dict[str, Any]:
     """Return the draw whose mean R² over three folds is the highest."""
     from sklearn.metrics import r2_score
     from sklearn.model_selection import KFold
@@ -98,22 +108,14 @@ def _search(features: Floats, targets: Floats, seed: int, draws: int) -> dict[st
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = list(
         KFold(FOLDS, shuffle=True, random_state=seed).split(features)
     )
-    candidates = [_draw(generator(seed, "omni-ngb", draw), len(targets)) for draw in range(draws)]
+    candidates = [_draw(generator(seed, "omni-ngb", draw), len(targets), trees) for draw in range(draws)]
 
-    def goodness(candidate: dict[str, Any]) -> float:
-        return float(
-            np.mean(
-                [
-                    r2_score(
-                        targets[held],
-                        _fitted(features[kept], targets[kept], candidate, seed).predict(features[held]),
-                    )
-                    for kept, held in folds
-                ]
-            )
-        )
+    def goodness(candidate: dict[str, Any], kept: NDArray[np.int64], held: NDArray[np.int64]) -> float:
+        model = _fitted(features[kept], targets[kept], candidate, seed)
+        return float(r2_score(targets[held], model.predict(features[held])))
 
-    return max(candidates, key=goodness)
+    means = [np.mean([goodness(candidate, *fold) for fold in folds]) for candidate in candidates]
+    return candidates[int(np.argmax(means))]
 
 
 def _fitted(features: Floats, targets: Floats, candidate: dict[str, Any], seed: int) -> Any:

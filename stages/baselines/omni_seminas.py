@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
+from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sequences import NAS_BENCH_201, Tokens, sequences_of
 from stages.baselines.sotl import sum_of_last_epoch
 
@@ -50,7 +51,8 @@ class Bins:
     def tokens(self, values: Floats) -> Tokens:
         """Return (n, bins) tokens; what has no value (NaN) is in the lowest, worst bin."""
         bins = np.searchsorted(self.edges, np.where(np.isnan(values), -np.inf, values), side="right")
-        return self.first + (bins[:, None] == np.arange(len(self.edges) + 1)).astype(np.int64)
+        tokens: Tokens = self.first + (bins[:, None] == np.arange(len(self.edges) + 1)).astype(np.int64)
+        return tokens
 
 
 def proxy(prefix: Prefix) -> Floats:
@@ -67,8 +69,8 @@ def proxy(prefix: Prefix) -> Floats:
 def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = None) -> Scorer:
     """Fit to cells and measurements of training architectures.
 
-    A synthetic architecture has neither proxy nor losses, as no network of it exists. So the second round, which the
-    published code leaves out with losses, goes over the labelled architectures alone.
+    A synthetic architecture has neither proxy nor losses, as no network of it exists. So there is no second round, as
+    in the published code when it reads losses. Labels are their ranks, as in SemiNAS.
 
     Args:
         train: n architectures.
@@ -92,7 +94,7 @@ def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = Non
 
     known = sequences(train)
     fitted = seminas_network.fit(
-        known, labels, known[:0], of_loss.first + 2, seed, rounds or seminas_network.Rounds()
+        known, ranks(labels), known[:0], of_loss.first + 2, seed, rounds or seminas_network.Rounds(second=0)
     )
     return lambda tested: fitted.predict(sequences(tested))
 

@@ -1,7 +1,9 @@
 """SemiNAS: a network learns to predict labels from the cell's sequence, and to write it again (Luo et al. 2020).
 
 Semi-supervised: random architectures of the space, labelled by the network of a first round, join a second one.
-No network of the space is trained, or looked at: the cell alone is read.
+No network of the space is trained, or looked at: the cell alone is read. Labels are their ranks among the training
+architectures; of accuracies the squared error sees little but the few networks near chance, and with 200 labels the
+order that is learnt is worse by about 0.05 τ.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from stages.architectures.genotype import NUM_GENOTYPES, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer
+from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sequences import NAS_BENCH_201, sequences_of
 from stages.training.order import generator
 
@@ -35,7 +38,7 @@ def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = Non
     drawn = random_architectures(SYNTHETIC * len(labels), train.architectures, seed)
     fitted = seminas_network.fit(
         sequences_of(train.architectures),
-        labels,
+        ranks(labels),
         sequences_of(drawn),
         NAS_BENCH_201.vocabulary,
         seed,

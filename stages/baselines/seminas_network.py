@@ -129,7 +129,7 @@ class Fitted:
         Each is read by itself: the rounding of a product depends on the rows beside one, and so would scores.
         """
         with _one_thread(), torch.no_grad():
-            found = [self.network.encoder(row)[2] for row in torch.from_numpy(sequences).split(1)]
+            found = [self.network.encoder(row)[2] for row in torch.split(torch.from_numpy(sequences), 1)]
         values = np.array([float(value) for value in found], dtype=np.float64)
         return values * self.deviation + self.mean
 
@@ -141,7 +141,9 @@ class Rounds:
     Attributes:
         first: Epochs on labelled architectures.
         second: Epochs on these and synthetic ones; 0: no such round.
-        up_sampling: How often each labelled architecture is in an epoch of the second round.
+        up_sampling: How often each labelled architecture is in an epoch. The published code repeats them in the
+            second round only; its first round is then a hundred steps with 200 labels, and what it tells of
+            synthetic architectures is little.
     """
 
     first: int = 50
@@ -162,20 +164,18 @@ def fit(
         seed: Of weights, order and dropout. PyTorch's global generator is as it was afterwards.
         rounds: How long.
     """
-    mean, deviation = float(labels.mean()), float(labels.std()) or 1.0
+    mean, deviation = float(labels.mean()), float(labels.std()) if np.ptp(labels) else 1.0
     known = torch.from_numpy(sequences)
     targets = torch.from_numpy(((labels - mean) / deviation).astype(np.float32))
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = Network(vocabulary)
-        _train(network, known, targets, rounds.first)
+        often, often_targets = known.repeat(rounds.up_sampling, 1), targets.repeat(rounds.up_sampling)
+        _train(network, often, often_targets, rounds.first)
         if rounds.second:
             added = torch.from_numpy(synthetic)
             guessed = _guess(network, added)
-            everything = torch.cat((known.repeat(rounds.up_sampling, 1), added))
-            _train(
-                network, everything, torch.cat((targets.repeat(rounds.up_sampling), guessed)), rounds.second
-            )
+            _train(network, torch.cat((often, added)), torch.cat((often_targets, guessed)), rounds.second)
     return Fitted(network.eval(), mean, deviation)
 
 
@@ -184,7 +184,7 @@ def _train(network: Network, sequences: Tensor, targets: Tensor, epochs: int) ->
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     network.train()
     for _ in range(epochs):
-        for rows in torch.randperm(len(sequences)).split(BATCH):
+        for rows in torch.split(torch.randperm(len(sequences)), BATCH):
             optimizer.zero_grad(set_to_none=True)
             network.loss(sequences[rows], targets[rows]).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
@@ -195,7 +195,7 @@ def _guess(network: Network, sequences: Tensor) -> Tensor:
     """Label sequences by the network as it is, in normalized units."""
     network.eval()
     with torch.no_grad():
-        return torch.cat([network.encoder(rows)[2] for rows in sequences.split(BATCH)])
+        return torch.cat([network.encoder(rows)[2] for rows in torch.split(sequences, BATCH)])
 
 
 @contextmanager
