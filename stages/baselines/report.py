@@ -16,6 +16,7 @@ from stages.evaluation.metrics import kendall
 from stages.evaluation.tables import MISSING, plain_table
 from stages.sources import Source, target_trial
 from stages.stage import Experiment
+from stages.zero_cost.columns import COLUMNS
 from storage_schema import schema, splits
 from storage_schema.read import open_derived, open_dynamics, reading
 
@@ -73,7 +74,8 @@ class Costs:
 
     def measured(self, method: Method) -> float:
         """Return the mean seconds of a network's trace, up to the last snapshot, and of its zero-cost columns."""
-        total = sum({self._columns.get(name, np.nan) for name in method.columns})
+        passes = {COLUMNS[name].proxy: self._columns.get(name, np.nan) for name in method.columns}
+        total = sum(passes.values())
         if method.follows_trace:
             total += self._trace["training"]
         if "validation accuracy" in method.needs:
