@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,3 @@ def complaint(scene: Scene, root: Path) -> str:
         return f"not the bytes of an undisturbed run: {differing}"
     left = forks.temporaries(root)
     return f"temporary files are left: {[str(path) for path in left]}" if left else ""
-
-
-Complain = Callable[[Scene, Path], str]

@@ -48,7 +48,5 @@ def test_negative_control_a_wrong_lease_is_found(
     found, _ = first_violation(crew, torture_seed, SOON)
     assert found is not None
     # Not by a simulator that lacks something: then every schedule would end so, of a right lease as well.
-    assert isinstance(
-        run_schedule(crew, torture_seed, found).violation, (BrokenRuleError, FileNotFoundError)
-    )
+    assert isinstance(run_schedule(crew, torture_seed, found).violation, (BrokenRuleError, FileNotFoundError))
     figure(f"lease, negative control: {wrong}: found after {found + 1} schedules")

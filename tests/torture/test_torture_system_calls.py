@@ -17,23 +17,14 @@ import pytest
 import scenes
 from interposed import Strike
 
-from pipeline.registry import STAGES
-
 Often = Callable[[int, int], int]
 Figure = Callable[[str], None]
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT)
 
 
-@pytest.mark.parametrize("stage", STAGES)
 def test_a_failing_operation_is_one_line_and_a_rerun_completes(
-    stage: str,
-    prepared: dict[str, scenes.Scene],
-    tmp_path: Path,
-    often: Often,
-    torture_seed: int,
-    figure: Figure,
+    scene: scenes.Scene, draw: random.Random, tmp_path: Path, often: Often, figure: Figure
 ) -> None:
-    scene, draw = prepared[stage], random.Random(f"{torture_seed} {stage} errors")
     points = sorted(draw.sample(range(scene.count), min(often(4, 1000), scene.count)))
     harmless, wrong = 0, []
     for number, at in enumerate(points):
@@ -49,7 +40,7 @@ def test_a_failing_operation_is_one_line_and_a_rerun_completes(
             wrong += [f"{strike}: {fault}" for fault in faults(ended, unharmed, scene, root)]
     assert wrong == []
     figure(
-        f"failed operations: {stage}: {len(points)} of {scene.count}, once and for good; "
+        f"failed operations: {scene.name}: {len(points)} of {scene.count}, once and for good; "
         f"{harmless} of {2 * len(points)} runs came to their end all the same"
     )
 
