@@ -50,6 +50,7 @@ def scenes(folder: Path) -> Iterator[Scene]:
         undisturbed = forks.copy(before, folder / "undisturbed")
         ended = forks.pipeline(undisturbed, *words)
         assert ended.code in (0, 1), ended.said
+        forks.load_modules(ended.modules)
         after = forks.contents(undisturbed)
         yield Scene(name=stage, before=before, words=words, code=ended.code, after=after, count=ended.count)
         assert forks.pipeline(root, *whole).code == 0
