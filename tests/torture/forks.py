@@ -80,6 +80,7 @@ def pipeline(
     """Run `pipeline WORDS -e ROOT` in a forked process whose file operations are interposed."""
     said, counted = root.with_name(f"{root.name}.said"), root.with_name(f"{root.name}.counted")
     counted.unlink(missing_ok=True)
+    said.write_text("")  # the kill may come before the fork has opened it
     pid = os.fork()
     if pid == 0:
         _child(root, words, strike, record, said, counted)
