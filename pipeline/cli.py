@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import typer
 
-from pipeline.commands import making, reading, running, watching
+from pipeline.commands import baselines, making, reading, running, watching
 from slurm.errors import SlurmError
 from storage_schema.errors import UserError
 
@@ -41,6 +41,7 @@ for command in (
     app.command()(command)
 data_app.command()(making.manifest)
 app.add_typer(data_app, name="data")
+app.add_typer(baselines.app, name="baselines")
 
 # Click's UsageError, of whichever click this typer brings.
 USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -12,6 +12,7 @@ from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.architectures.genotype import Genotype
 from stages.architectures.layers import flops, layers
 from stages.collect.stage import CollectStage
+from stages.datasets.config import TRAINING_IMAGES
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
 from storage_schema.write import TASK_ARRAYS, object_path
@@ -167,9 +168,8 @@ def _rough_labels(experiment: Experiment, indices: list[int]) -> float:
     config = experiment.config
     if config.labels.source != "training" or not indices:
         return 0.0
-    epoch_images = {"digits": 1078, "svhn": 51280, "imagenet16_120": 151700}.get(config.data.name, 50000)
     some = indices[:SAMPLE]
-    images = config.labels.epochs * epoch_images
+    images = config.labels.epochs * TRAINING_IMAGES[config.data.name]
     return statistics.mean(_rough_seconds(experiment, i, images) for i in some) * len(indices)
 
 

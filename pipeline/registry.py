@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stages.baselines.stage import BaselinesStage
 from stages.bigru.stage import BigruStage
 from stages.cae.stage import CaeStage
 from stages.collect.stage import CollectStage
@@ -23,6 +24,7 @@ STAGES: dict[str, Stage] = {
         CaeStage(),
         EmbedStage(),
         BigruStage(),
+        BaselinesStage(),
         EvaluateStage(),
     )
 }

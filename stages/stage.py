@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from stages.architectures.config import ArchitecturesConfig
 from stages.architectures.layers import NetworkShape
+from stages.baselines.config import BaselinesConfig
 from stages.bigru.config import BigruConfig
 from stages.cae.config import CaeConfig
 from stages.collect.config import RecordingConfig
@@ -43,6 +44,7 @@ class ExperimentConfig:
     inputs: InputsConfig = field(default_factory=InputsConfig)
     cae: CaeConfig = field(default_factory=CaeConfig)
     bigru: BigruConfig = field(default_factory=BigruConfig)
+    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property

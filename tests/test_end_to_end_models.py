@@ -337,7 +337,7 @@ def test_transfer_scores_the_targets_test_architectures(
     other = change(
         other.layout.root, [f"evaluation.sources={source.layout.root}", "evaluation.in_domain=false"]
     )
-    run(other, "evaluate")
+    run(other, "baselines", "evaluate")
     scores = open_derived(other.layout.scores("from-source", 1), "evaluate", schema.SCORES)
     tested = json.loads((other.layout.split(1) / "test_files.json").read_bytes())["architectures"]
     assert scores["index"].values.tolist() == [entry["index"] for entry in tested]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from stages.evaluation import plot
 from stages.evaluation.metrics import ALL, UPPER_HALF, Comparison, Summary
 from stages.evaluation.plot import Curve, curves, plot_tau
+from stages.evaluation.report import drawn
 from stages.evaluation.tables import differences_table, histogram_table, tau_table
 from stages.settings import ConfigError
 
@@ -155,3 +156,21 @@ def test_the_table_of_accuracies() -> None:
 
 def test_a_bar_in_a_name_does_not_end_its_cell() -> None:
     assert r"| a\|b             | 0.500 ± 0.010 |" in tau_table([summary("a|b", 0, 0.5)], {0: "1"})
+
+
+def test_models_references_and_the_best_of_each_other_kind_are_drawn() -> None:
+    found = {
+        "NAP2": constant(0.1),
+        "NAP2 mask": constant(0.2),
+        "parameters": constant(0.5),
+        "SynFlow": constant(0.6),
+        "NASWOT": constant(0.7),
+        "SoTL": constant(0.1),
+        "early stop": constant(np.nan),
+        "LcSVR": constant(np.nan),
+    }
+    assert list(drawn(found)) == ["NAP2", "NAP2 mask", "parameters", "NASWOT", "SoTL"]
+
+
+def constant(tau: float) -> Curve:
+    return Curve(*np.full((3, 2), tau))

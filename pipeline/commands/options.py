@@ -40,23 +40,39 @@ StageOption = Annotated[
     str,
     typer.Option(
         "--stage",
-        help="collect, zero-cost, labels, split, cae, embed, bigru, evaluate, or all in this order.",
+        help="collect, zero-cost, labels, split, cae, embed, bigru, baselines, evaluate, or all in this order.",
     ),
 ]
 
 
 def wanted_indices(
-    opened: Experiment, stages: list[Stage], array: str | None
+    opened: Experiment, stages: list[Stage], array: str | None, methods: str | None = None
 ) -> tuple[list[int] | None, int | None]:
     """Return the indices asked for, None for all, and how many may run at a time."""
     from pipeline.array_spec import parse_array
 
+    found = None if methods is None else _of_methods(opened, stages, methods)
     if array is None:
-        return None, None
+        return found, None
     if len(stages) > 1:
         raise UserError(f"--array {array} needs one --stage: an index is something else in each of them")
     spec = parse_array(array).within(stages[0].num_tasks(opened))
-    return list(spec.indices), spec.throttle
+    return [index for index in spec.indices if found is None or index in found], spec.throttle
+
+
+def _of_methods(opened: Experiment, stages: list[Stage], methods: str) -> list[int]:
+    from stages.baselines import tasks
+    from stages.baselines.registry import find
+
+    if [each.name for each in stages] != ["baselines"]:
+        raise UserError(f"--methods {methods} needs --stage baselines")
+    names, chosen = [find(name) for name in methods.split(",")], opened.config.baselines.chosen
+    missing = [name for name in names if name not in chosen]
+    if missing:
+        raise UserError(
+            f"{', '.join(missing)} is not in baselines.methods; add it: --set baselines.methods='...'"
+        )
+    return tasks.indices(opened, names)
 
 
 def open_or_make(root: Path, preset: str | None, settings: list[str], dry_run: bool) -> Experiment:

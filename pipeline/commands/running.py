@@ -37,6 +37,9 @@ def run(
     array: Annotated[
         str | None, typer.Option(help="Indices, as Slurm writes them: 0-999, 0-99:3, 1,5,9-12.")
     ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Baselines to run, separated by commas: 'cell trees,SoTL'.")
+    ] = None,
     cluster: ClusterOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Worker processes; 0 shares the cores out.")] = 0,
     experiment: ExperimentOption = Path(),
@@ -74,7 +77,7 @@ def run(
     settings += ["splits.keep_twins_together=true"] if keep_twins_together else []
     where = _where(cluster)
     opened = open_or_make(experiment, preset, settings, dry_run)
-    wanted, throttle = wanted_indices(opened, stages, array)
+    wanted, throttle = wanted_indices(opened, stages, array, methods)
     if where == "slurm":
         asked = ClusterOptions(
             profile=profile,

@@ -85,7 +85,7 @@ def _features(genotype: Genotype, parameters: int, flops: int) -> dict[str, floa
         features[f"live_count_{operation}"] = sum(operations[index] == operation for index in live)
     features["live_paths"] = len(paths)
     for name, subset in SUBSETS.items():
-        features |= _path_features(name, subset, paths)
+        features |= path_features(name, subset, paths, _BEYOND)
     logarithms = {"log_parameters": math.log(parameters), "log_flops": math.log(flops)}
     return features | _degrees(genotype) | logarithms
 
@@ -98,12 +98,21 @@ def _one_hot(genotype: Genotype) -> dict[str, float]:
     }
 
 
-def _path_features(name: str, subset: frozenset[str], paths: Sequence[tuple[str, ...]]) -> dict[str, float]:
-    """Live paths made of the subset alone (in edges), and how many of its operations live paths have."""
+def path_features(
+    name: str, subset: frozenset[str], paths: Sequence[tuple[str, ...]], beyond: int
+) -> dict[str, float]:
+    """Tell of live paths which are made of some operations alone, and how many of those all of them have.
+
+    Args:
+        name: Of the subset, in the features' names.
+        subset: The operations.
+        paths: Operations of each live path.
+        beyond: The shortest of no paths: more operations than any path has.
+    """
     alone = [len(path) for path in paths if subset.issuperset(path)]
     on_path = [sum(operation in subset for operation in path) for path in paths]
     return {
-        f"{name}_alone_shortest": min(alone, default=_BEYOND),
+        f"{name}_alone_shortest": min(alone, default=beyond),
         f"{name}_alone_longest": max(alone, default=0),
         f"{name}_alone_paths": len(alone),
         f"{name}_on_path_fewest": min(on_path, default=0),

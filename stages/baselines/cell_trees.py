@@ -1,20 +1,29 @@
 """Cell trees: extra-trees on the cell's own description, the reference that every table carries (SPEC R26).
 
-They are fitted on the labels of the source and stay as they are for a target; no network is trained.
+They are fitted on the labels of the source and stay as they are for a target; no network is trained. A second method
+reads zero-cost proxies along with the cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from stages.baselines.cell_features import cell_feature_matrix
+from stages.baselines.method import Floats, Method, Prefix, Scorer
+from stages.baselines.zero_cost import read_columns
+from stages.zero_cost.columns import CELL, COLUMNS
 
 TREES: Final = 200
 MAX_FEATURES: Final = 0.5
+MISSING: Final = -0.1
+"""In place of a share, where a proxy has no value: below all, and near enough to leave room for other thresholds."""
+
+APPENDED: Final = tuple(name for name, column in COLUMNS.items() if column.proxy != CELL)
+"""Zero-cost columns that the second method reads; FLOPs are among the features of the cell already."""
 
 
 @dataclass(frozen=True)
@@ -63,3 +72,64 @@ def _check(features: Floats, labels: Floats) -> None:
         )
     if not np.isfinite(features).all() or not np.isfinite(labels).all():
         raise ValueError("features and labels must be finite; leave out architectures without a label")
+
+
+def training_shares(columns: Mapping[str, Floats], training: Mapping[str, Floats]) -> Floats:
+    """Say of each value which share of the training architectures' values it exceeds, ties counting half.
+
+    Columns have long tails, in which a tree's uniform thresholds would be lost. All that is compared with is of
+    the training architectures, so the numbers of an architecture do not depend on the others that are scored.
+
+    Args:
+        columns: (n,) values by column; NaN: none.
+        training: (m,) values of the training architectures, of the same columns.
+
+    Returns:
+        (n, columns) from 0 to 1, `MISSING` where there is no value.
+    """
+    shares = []
+    for name, values in columns.items():
+        known = np.sort(training[name][~np.isnan(training[name])])
+        below = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
+        shares.append(np.where(np.isnan(values), MISSING, below / 2 / max(len(known), 1)))
+    return np.stack(shares, axis=1)
+
+
+def fit_cells(train: Prefix, labels: Floats, seed: int) -> Scorer:
+    """Fit the trees to what cells tell by themselves.
+
+    Raises:
+        ValueError: As of `CellTrees.fit`.
+    """
+    trees = CellTrees.fit(cell_feature_matrix(train.architectures), labels, seed)
+    return lambda prefix: trees.predict(cell_feature_matrix(prefix.architectures))
+
+
+def fit_cells_and_proxies(train: Prefix, labels: Floats, seed: int) -> Scorer:
+    """Fit the trees to cells and zero-cost columns; aggregates, which need the set that is scored, are left out.
+
+    Raises:
+        UnmetNeedError: There are no zero-cost proxies.
+        ValueError: As of `CellTrees.fit`.
+    """
+    training = read_columns(train, APPENDED)
+
+    def features(prefix: Prefix) -> Floats:
+        shares = training_shares(read_columns(prefix, APPENDED), training)
+        return np.hstack([cell_feature_matrix(prefix.architectures), shares])
+
+    trees = CellTrees.fit(features(train), labels, seed)
+    return lambda prefix: trees.predict(features(prefix))
+
+
+CELL_TREES: Final = Method(
+    name="cell trees", kind="reference", fit=fit_cells, source="R26, features after Kadlecova et al. 2024"
+)
+CELL_TREES_WITH_PROXIES: Final = Method(
+    name="cell trees + zero-cost",
+    kind="cell",
+    fit=fit_cells_and_proxies,
+    source="R26, features after Kadlecova et al. 2024",
+    needs=frozenset({"zero-cost"}),
+    columns=APPENDED,
+)

@@ -48,7 +48,7 @@ def az_nas(columns: Columns) -> Floats:
 
 def vkdnw(columns: Columns) -> Floats:
     """Return (n,) ranks by number of parameter tensors, then by entropy (Týbl & Neumann 2025, eq. 12)."""
-    tensors, entropy = ranks(columns["vkdnw_tensors"]), ranks(columns["vkdnw_entropy"])
+    tensors, entropy = (ranks(columns[name]) for name in VKDNW)
     return ranks(tensors * (len(tensors) + 1) + entropy)
 
 
@@ -63,6 +63,7 @@ def spw(columns: Columns) -> Floats:
 
 
 AZ_NAS: Final = ("expressivity", "progressivity", "trainability", "complexity")
+VKDNW: Final = ("vkdnw_tensors", "vkdnw_entropy")
 BESIDE_VKDNW: Final = ("jacov", "expressivity", "trainability", "complexity")
 SPW: Final = ("synflow", "pnorm", "wrcor")
 AGGREGATES: Final[dict[str, Callable[[Columns], Floats]]] = {

@@ -27,6 +27,16 @@ CLASSES = {
 }
 """Number of classes of each data set."""
 
+TRAINING_IMAGES = {
+    "cifar10": 50_000,
+    "cifar100": 50_000,
+    "svhn": 51_280,
+    "imagenet16_120": 151_700,
+    "fashion_mnist": 60_000,
+    "digits": 1_078,
+}
+"""Images of each whole data set that networks train on (SPEC R12)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:

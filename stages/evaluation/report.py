@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stages.baselines.registry import METHODS
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Comparison, Summary, TrialScores
-from stages.evaluation.plot import curves, plot_tau
+from stages.evaluation.plot import Curve, curves, plot_tau
 from stages.evaluation.tables import MISSING, differences_table, histogram_table, tau_table
 from stages.stage import Experiment
 from stages.training.order import generator
@@ -44,7 +45,12 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         summaries = metrics.summarise(found)
         comparisons = _comparisons(found)
         columns = _columns(stores[0])
-        section = [f"Train size {size}", tau_table(summaries, columns), *_undefined(stores, size)]
+        section = [
+            f"Train size {size}",
+            tau_table(summaries, columns),
+            *_undefined(stores, size),
+            *_notes(stores),
+        ]
         short += section
         text += [
             *section,
@@ -62,7 +68,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
 
 
 def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Dataset:
-    """Load one trial's scores, with the counts of twins as the attribute `twins`.
+    """Load one trial's scores, with counts of twins and notes parsed, as attributes.
 
     Raises:
         StoreError: They are damaged, or of other train sizes.
@@ -71,12 +77,13 @@ def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Data
     with reading(path):
         store = store.load()
         twins = documents.parse(store.attrs["test_with_twin_in_train"].encode(), dict[str, int])
+        notes = documents.parse(store.attrs["notes"].encode(), dict[str, str])
         index, label = store["index"].values, store["label"].values
         if set(twins) != set(sizes) or store["size"].values.tolist() != list(sizes):
             raise StoreError(f"{path} is of other train sizes; run --stage evaluate again")
         if not ((index >= 0) & (index < len(experiment.architectures)) & (label >= 0) & (label <= 1)).all():
             raise ValueError("an index is not in the plan, or a label is no fraction")
-        return store.assign_attrs(twins=twins)
+        return store.assign_attrs(twins=twins, notes=notes)
 
 
 def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequence[xr.Dataset]) -> str:
@@ -112,7 +119,7 @@ def _agreements(
             architectures=np.array([position[int(i)] for i in store["index"].values]),
             labels=store["label"].values,
             scores={
-                str(name): store["score"].sel(predictor=name, size=size).values
+                str(name): _compact(store["score"].sel(predictor=name, size=size).values)
                 for name in store["predictor"].values
             },
         )
@@ -121,6 +128,15 @@ def _agreements(
     config = experiment.config.evaluation
     draws = generator(config.seed, "bootstrap", 0)
     return metrics.agreements(trials, metrics.resample_counts(len(labels), config.resamples, draws))
+
+
+def _compact(scores: metrics.Floats) -> metrics.Floats:
+    """Return one column of (architectures, snapshots) where all are the same: there is one τ to compute."""
+    return (
+        scores[:, :1]
+        if np.array_equal(scores, scores[:, :1].repeat(scores.shape[1], 1), equal_nan=True)
+        else scores
+    )
 
 
 def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
@@ -134,6 +150,14 @@ def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
                 f"{MISSING} {name}: one score for all architectures in trial {', '.join(trials)}: no order, no τ\n"
             )
     return lines
+
+
+def _notes(stores: Sequence[xr.Dataset]) -> list[str]:
+    """Say why cells are empty, one line a method."""
+    notes: dict[str, str] = {}
+    for store in stores:
+        notes = store.attrs["notes"] | notes
+    return [f"{MISSING} {method}: {note}\n" for method, note in notes.items()]
 
 
 def _comparisons(found: metrics.Agreements) -> list[Comparison]:
@@ -162,6 +186,23 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def drawn(found: Mapping[str, Curve]) -> dict[str, Curve]:
+    """Keep models and references, and of each other kind of method the one that is best at the end.
+
+    Nobody could tell more lines apart.
+    """
+    best: dict[str, str] = {}
+    for name, curve in found.items():
+        kind = METHODS[name].kind if name in METHODS else "model"
+        rest = kind not in ("model", "reference")
+        if rest and np.isfinite(curve.mean[-1]):
+            leader = best.setdefault(kind, name)
+            best[kind] = max(leader, name, key=lambda each: float(found[each].mean[-1]))
+        elif not rest:
+            best[name] = name
+    return {name: curve for name, curve in found.items() if name in best.values()}
+
+
 def _draw(
     experiment: Experiment,
     name: str,
@@ -171,11 +212,13 @@ def _draw(
     store: xr.Dataset,
     labels: metrics.Floats,
 ) -> None:
-    title = f"{source.config.data.name} → {experiment.config.data.name}, train size {size}"
+    title = (
+        f"{source.config.data.name} → {experiment.config.data.name}, train size {size}; the best of each kind"
+    )
     plot_tau(
         experiment.layout.evaluation(name) / f"tau-{size}.png",
         store["step"].values.tolist(),
-        curves(summaries, metrics.ALL),
+        drawn(curves(summaries, metrics.ALL)),
         title,
         labels,
     )

@@ -1,18 +1,18 @@
-"""Scores of every method on one trial's test architectures, NAP2 and the references of R26 alike."""
+"""Scores of every method on one trial's test architectures: NAP2's, and what the `baselines` stage has found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.genotype import Genotype, with_twin
-from stages.architectures.layers import flops, layers, parameters
-from stages.baselines.cell_features import cell_feature_matrix
-from stages.baselines.cell_trees import CellTrees
+from stages.architectures.genotype import with_twin
+from stages.baselines import results
+from stages.baselines.results import Result
+from stages.baselines.tasks import BEFORE_TRAINING
 from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor, predict
@@ -20,7 +20,7 @@ from stages.models.sequences import read_sequences
 from stages.stage import Experiment
 from storage_schema import splits
 
-REFERENCES = ("parameters", "FLOPs", "layers", "cell trees")
+NOT_SCORED = "not scored; run --stage baselines, or see: pipeline status"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,14 @@ class Trial:
     Attributes:
         target: Whose test architectures are scored (R26).
         target_trial: Which of its splits.
+        name: Of the source.
         source: Whose models and training labels are used; the target itself in-domain.
         source_trial: Which of its trials.
     """
 
     target: Experiment
     target_trial: int
+    name: str
     source: Experiment
     source_trial: int
 
@@ -55,23 +57,30 @@ def method_name(key: ModelKey) -> str:
     return "NAP2" if key.variant.name == "maps" else f"NAP2 {key.variant.name}"
 
 
-def methods(keys: Sequence[ModelKey]) -> list[str]:
-    """Return the names of all methods, models first."""
-    return [*dict.fromkeys(map(method_name, keys)), *REFERENCES]
+def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
+    """Compute the contents of the trial's score store, and why methods lack scores.
 
-
-def score(trial: Trial) -> dict[str, Any]:
-    """Compute the contents of the trial's score store (`storage_schema.schema.SCORES`)."""
+    Returns:
+        Contents by variable of `storage_schema.schema.SCORES`; one line by method.
+    """
     target, sizes = trial.target, trial.source.config.splits.train_sizes
     split = _read_split(target, trial.target_trial)
     steps = target.config.recording.steps
-    names = methods(trial.keys)
+    names = [*dict.fromkeys(map(method_name, trial.keys)), *target.config.baselines.chosen]
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
     for key in trial.keys:
         found[names.index(method_name(key)), sizes.index(key.size)] = _model_scores(trial, key, split.test)
-    for name, values in _references(trial, split.test).items():
-        found[names.index(name)] = values
-    return {
+    notes = dict.fromkeys(target.config.baselines.chosen, NOT_SCORED)
+    for result in results.of_trial(target, trial.name, trial.source_trial):
+        method = result.task.method
+        which = [sizes.index(result.task.size)] if result.task.size else list(range(len(sizes)))
+        _fill(found[names.index(method)], which, result)
+        if notes.get(method) == NOT_SCORED:
+            del notes[method]
+        for snapshot, note in result.notes.items():
+            at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
+            notes.setdefault(method, f"{at}{note}")
+    contents = {
         "predictor": names,
         "size": sizes,
         "index": split.test,
@@ -81,6 +90,17 @@ def score(trial: Trial) -> dict[str, Any]:
         "label": [split.labels[i] for i in split.test],
         "score": found,
     }
+    return contents, notes
+
+
+def _fill(found: NDArray[np.float64], sizes: Sequence[int], result: Result) -> None:
+    """Put a result into (size, architecture, snapshot); what follows no trace is the same at every snapshot."""
+    for size in sizes:
+        for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
+            if snapshot == BEFORE_TRAINING:
+                found[size] = scores[:, None]
+            else:
+                found[size, :, snapshot - 1] = scores
 
 
 def count_twins(trial: Trial) -> dict[str, int]:
@@ -105,31 +125,3 @@ def _model_scores(trial: Trial, key: ModelKey, test: Sequence[int]) -> NDArray[n
         return predict(trial.source, key, trial.target, test, count)
     scores = FrozenPredictor(trial.source, key).scores(read_sequences(trial.source, key, test))
     return np.broadcast_to(scores, (len(scores), count))
-
-
-def _references(trial: Trial, test: Sequence[int]) -> Mapping[str, NDArray[np.float64]]:
-    """Return scores by name, (size or 1, architecture, 1)."""
-    shape = trial.target.config.network_shape
-    genotypes = [Genotype.parse(trial.target.architectures[i]) for i in test]
-    counts = {
-        "parameters": [parameters(g, shape) for g in genotypes],
-        "FLOPs": [flops(g, shape) for g in genotypes],
-        "layers": [len(layers(g, shape)) for g in genotypes],
-    }
-    found = {name: np.array(values, np.float64)[None, :, None] for name, values in counts.items()}
-    names = [trial.target.architectures[i] for i in test]
-    return {**found, "cell trees": _cell_trees(trial, names)[:, :, None]}
-
-
-def _cell_trees(trial: Trial, names: Sequence[str]) -> NDArray[np.float64]:
-    """Fit to the source's training labels, one fit a train size; returns (size, architecture)."""
-    source = trial.source
-    split = _read_split(source, trial.source_trial)
-    seed = plan.model_seed(source.config, trial.source_trial, "cell trees")
-    tested, rows = cell_feature_matrix(names), []
-    for size in source.config.splits.train_sizes:
-        train = split.of_size(size)
-        features = cell_feature_matrix([source.architectures[i] for i in train])
-        trees = CellTrees.fit(features, np.array([split.labels[i] for i in train]), seed)
-        rows.append(trees.predict(tested))
-    return np.stack(rows)

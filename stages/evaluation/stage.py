@@ -5,31 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stages.baselines import results, tasks
+from stages.baselines.registry import METHODS
 from stages.models import plan
-from stages.settings import ConfigError
+from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
 from storage_schema import create, markers, schema, write
-from storage_schema.errors import UserError
 from storage_schema.read import open_derived
-
-IN_DOMAIN = "in-domain"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where models come from.
-
-    Attributes:
-        name: Of its folder of results.
-        experiment: The target itself for `in-domain`.
-    """
-
-    name: str
-    experiment: Experiment
 
 
 class EvaluateStage(Stage):
@@ -47,21 +32,25 @@ class EvaluateStage(Stage):
         return f"{source.name}, trial {trial}"
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
-        """Return the models' names, and the digests of another experiment's."""
+        """Return the models' names, the scores of baselines, and the digests of another experiment's models."""
         source, trial = _task(experiment, index)
         keys = [key for key in plan.predictors(source.experiment.config) if key.trial == trial]
         found: dict[str, Any] = {"source": source.name, "trial": trial, "models": list(map(str, keys))}
-        if source.name != IN_DOMAIN:
+        scored = results.of_trial(experiment, source.name, trial)
+        found["baselines"] = dict.fromkeys(experiment.config.baselines.chosen) | {
+            str(result.task): result.digest for result in scored
+        }
+        if not source.in_domain:
             found["digests"] = [
-                _digests(source.experiment, each) for each in _models(source.experiment, trial)
+                digests(source.experiment, each) for each in _models(source.experiment, trial)
             ]
         return found
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
-        """The split of the tested architectures and, in-domain, embeddings and predictors."""
+        """The split of the tested architectures, the references (R26) and, in-domain, embeddings and predictors."""
         source, trial = _task(experiment, index)
-        split = Input("split", _target_trial(experiment, trial))
-        return (split, *_models(experiment, trial)) if source.name == IN_DOMAIN else (split,)
+        found = [Input("split", target_trial(experiment, trial)), *_references(experiment, source, trial)]
+        return [*found, *(_models(experiment, trial) if source.in_domain else ())]
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """The store of the trial's scores."""
@@ -76,11 +65,12 @@ class EvaluateStage(Stage):
         start, (source, number) = time.perf_counter(), _task(experiment, index)
         trial = Trial(
             target=experiment,
-            target_trial=_target_trial(experiment, number),
+            target_trial=target_trial(experiment, number),
+            name=source.name,
             source=source.experiment,
             source_trial=number,
         )
-        contents, twins = score(trial), count_twins(trial)
+        (contents, notes), twins = score(trial), count_twins(trial)
         attributes = {
             "title": "scores of all methods on test architectures",
             "schema_version": schema.VERSION,
@@ -89,6 +79,7 @@ class EvaluateStage(Stage):
             "source_experiment": source.experiment.identity,
             "trial": number,
             "test_with_twin_in_train": json.dumps(twins),
+            "notes": json.dumps(notes),
             "settings": json.dumps(dict(self.settings(experiment, index))),
         }
         with execution.guard():
@@ -141,29 +132,6 @@ class EvaluateStage(Stage):
         return lines
 
 
-def sources(experiment: Experiment) -> list[Source]:
-    """Return the experiment itself and those of `evaluation.sources`.
-
-    Raises:
-        ConfigError: One is the experiment itself, or two have the same name.
-    """
-    config = experiment.config.evaluation
-    found = [Source(name=IN_DOMAIN, experiment=experiment)] if config.in_domain else []
-    for path in config.source_paths:
-        other = Source(name=f"from-{path.name}", experiment=_open(experiment, path))
-        if other.experiment.identity == experiment.identity or other.name in [each.name for each in found]:
-            raise ConfigError(f"evaluation.sources: {path} is there twice or is the experiment itself")
-        found.append(other)
-    return found
-
-
-def _open(experiment: Experiment, path: Path) -> Experiment:
-    try:
-        return experiment.open_other(path)
-    except UserError as error:
-        raise ConfigError(f"evaluation.sources: {error}; or take it out of the list") from error
-
-
 def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
     for source in sources(experiment):
         trials = source.experiment.config.splits.num_trials
@@ -173,9 +141,9 @@ def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
     raise IndexError(index)
 
 
-def _target_trial(experiment: Experiment, trial: int) -> int:
-    """The target's split whose test architectures a trial scores."""
-    return trial % experiment.config.splits.num_trials
+def _references(experiment: Experiment, source: Source, trial: int) -> list[Input]:
+    tasks_of_trial = tasks.of_trial(experiment, source.name, trial)
+    return [Input("baselines", i) for i, task in tasks_of_trial if METHODS[task.method].kind == "reference"]
 
 
 def _models(experiment: Experiment, trial: int) -> list[Input]:
@@ -185,8 +153,3 @@ def _models(experiment: Experiment, trial: int) -> list[Input]:
     embedded = [Input("embed", i) for i, key in enumerate(encoders) if key.trial == trial]
     predicted = [Input("bigru", i) for i, key in enumerate(predictors) if key.trial == trial]
     return [Input("split", trial), *embedded, *predicted]
-
-
-def _digests(source: Experiment, each: Input) -> dict[str, str] | None:
-    marker = markers.load(source.layout.marker(each.stage, each.index))
-    return None if marker is None else marker.digests

@@ -79,6 +79,11 @@ def histogram_table(accuracies: Floats) -> str:
     return _table([["accuracy (%)", "architectures", ""], *rows], left={0, 2})
 
 
+def plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of a heading and rows, the first column aligned to the left."""
+    return _table(rows, left={0})
+
+
 def _plus_minus(row: Summary, statistic: str) -> str:
     mean, deviation = getattr(row, statistic), getattr(row, f"{statistic}_std")
     if math.isnan(mean):

@@ -1,0 +1,105 @@
+"""Fitting one method and scoring with it, timed; needs torch for what it says of where it ran."""
+
+from __future__ import annotations
+
+import time
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from stages.baselines.method import Floats, Method, Scorer, UnmetNeedError
+from stages.baselines.results import split_digests
+from stages.baselines.tasks import BEFORE_TRAINING, Task
+from stages.baselines.trace import read_prefix
+from stages.models import plan
+from stages.sources import Source, target_trial
+from stages.stage import Execution, Experiment, Stopped
+from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
+from storage_schema import splits
+
+
+def fit_and_score(
+    experiment: Experiment, source: Source, task: Task, execution: Execution
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return result and provenance for the marker; `stages.baselines.results` reads the result.
+
+    Raises:
+        Stopped: Asked to stop between two snapshots; the index is begun again by the next run.
+    """
+    start, config = time.perf_counter(), experiment.config
+    make_deterministic(config.baselines.threads)
+    method = config.baselines.method(task.method)
+    tested = _read_split(experiment, target_trial(experiment, task.trial)).test
+    rows, notes, fits, queries = [], {}, [], []
+    for position, snapshot in enumerate(task.snapshots):
+        if execution.should_stop():
+            raise Stopped(f"{task} is begun again by the next run")
+        try:
+            scores, fitted, queried = _one(experiment, source, task, method, tested, snapshot)
+        except UnmetNeedError as error:
+            scores, fitted, queried = np.full(len(tested), np.nan), 0.0, 0.0
+            notes[str(snapshot)] = str(error)
+        rows.append([float(value) if np.isfinite(value) else None for value in scores])
+        fits.append(round(fitted, 4))
+        queries.append(round(queried, 6))
+        execution.progress((position + 1) / len(task.snapshots), f"{position + 1} of {len(task.snapshots)}")
+    result = {
+        "task": str(task),
+        "splits": split_digests(experiment, source, task.trial),
+        "snapshots": list(task.snapshots),
+        "scores": rows,
+        "notes": notes,
+        "fit_seconds": fits,
+        "query_seconds": queries,
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    return result, provenance(fingerprint(choose_device("cpu")), [])
+
+
+def _one(
+    experiment: Experiment,
+    source: Source,
+    task: Task,
+    method: Method,
+    tested: tuple[int, ...],
+    snapshot: int,
+) -> tuple[Floats, float, float]:
+    """Return scores, seconds of the fit, and seconds of scoring one architecture."""
+    scorer, fitted = _fit(experiment, source, task, method, snapshot)
+    prefix = read_prefix(experiment, tested, snapshot, method)
+    start = time.perf_counter()
+    scores = scorer(prefix)
+    if scores.shape != (len(tested),):
+        raise ValueError(f"{method.name} gave scores of shape {scores.shape} for {len(tested)} architectures")
+    return scores, fitted, (time.perf_counter() - start) / len(tested)
+
+
+def _fit(
+    experiment: Experiment, source: Source, task: Task, method: Method, snapshot: int
+) -> tuple[Scorer, float]:
+    """Fit to the source's training architectures, as far as they were trained at the same mini-batch."""
+    if method.package and find_spec(method.package) is None:
+        raise UnmetNeedError(f"it needs the package {method.package}: python -m pip install {method.package}")
+    split = _read_split(source.experiment, task.trial)
+    train = split.of_size(task.size) if task.size else ()
+    if train and snapshot != BEFORE_TRAINING:
+        _check_steps(experiment, source.experiment, snapshot)
+    prefix = read_prefix(source.experiment, train, snapshot, method)
+    labels = np.array([split.labels[i] for i in train])
+    seed = plan.model_seed(source.experiment.config, task.trial, method.name)
+    start = time.perf_counter()
+    return method.fit(prefix, labels, seed), time.perf_counter() - start
+
+
+def _check_steps(target: Experiment, source: Experiment, snapshot: int) -> None:
+    ours, theirs = (
+        target.config.recording.steps[: snapshot + 1],
+        source.config.recording.steps[: snapshot + 1],
+    )
+    if ours != theirs:
+        raise UnmetNeedError(f"the source has no snapshot {snapshot} at mini-batch {ours[-1]}")
+
+
+def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
+    return splits.read(experiment.layout.split(trial), len(experiment.architectures))

@@ -1,0 +1,137 @@
+"""Omni-NGB: natural-gradient boosting on the cell, a proxy and the first mini-batches (White et al. 2021).
+
+Boosting is NGBoost's (Duan et al. 2020), an optional package. Its trees only compare a feature with thresholds
+that lie between training values, so features need no scaling.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.architectures.genotype import OPERATIONS, Genotype
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
+from stages.baselines.omni_seminas import proxy
+from stages.baselines.sotl import sum_of_last_epoch
+from stages.training.order import generator
+
+DRAWS: Final = 35
+FOLDS: Final = 3
+ARCHITECTURES: Final = 2 * FOLDS
+"""Fewest to fit: with less, R² of a fold is not defined."""
+
+_WORST: Final = -1e30  # below every number, and finite also in the float32 of trees
+
+
+def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scorer:
+    """Fit to cells and measurements of training architectures.
+
+    Args:
+        train: n architectures.
+        labels: (n,) fractions.
+        seed: Of draws, folds, sampled rows and trees.
+        draws: Of hyper-parameters.
+
+    Raises:
+        UnmetNeedError: No zero-cost column, no mini-batch trained, or fewer than six architectures.
+    """
+    if len(labels) < ARCHITECTURES:
+        raise UnmetNeedError(f"Omni-NGB needs {ARCHITECTURES} labels, there are {len(labels)}")
+    features = omni_features(train)
+    mean, deviation = labels.mean(), labels.std() or 1.0
+    targets = (labels - mean) / deviation
+    model = _fitted(features, targets, _search(features, targets, seed, draws), seed)
+
+    def score(tested: Prefix) -> Floats:
+        return np.asarray(model.predict(omni_features(tested)) * deviation + mean, dtype=np.float64)
+
+    return score
+
+
+def omni_features(prefix: Prefix) -> Floats:
+    """Return (n, 32): operation of each edge one-hot, Jacobian covariance, minus the sum of recent losses.
+
+    What has no value (NaN) is below everything.
+
+    Raises:
+        UnmetNeedError: No zero-cost column, or no mini-batch trained.
+    """
+    operations = np.array([Genotype.parse(text).operations for text in prefix.architectures])
+    one_hot = (operations[:, :, None] == np.array(OPERATIONS)).reshape(len(operations), -1)
+    measured = np.stack((proxy(prefix), sum_of_last_epoch(prefix)), axis=1)
+    return np.hstack((one_hot, np.nan_to_num(measured, nan=_WORST, neginf=_WORST, posinf=-_WORST)))
+
+
+class _Shared(np.random.RandomState):
+    """A generator that copies of a tree draw from in turn; with copies of it, all trees would draw the same."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
+def _draw(random: np.random.Generator, n: int) -> dict[str, Any]:
+    """Draw hyper-parameters from the published ranges for n training architectures."""
+    most = max(2, n // FOLDS - 1)
+    return {
+        "boosting": {
+            "n_estimators": int(np.exp(random.uniform(np.log(128), np.log(512)))),
+            "learning_rate": float(np.exp(random.uniform(np.log(1e-3), np.log(0.1)))),
+            # At least two rows, also of a fold's part, however few there are.
+            "minibatch_frac": max(float(random.uniform(0.1, 1)), 2 * FOLDS / n / (FOLDS - 1) + 1 / n),
+        },
+        "tree": {
+            "max_depth": int(random.integers(1, 25)),
+            "max_features": float(random.uniform(0.1, 1)),
+            "min_samples_leaf": min(most, int(random.integers(2, 20))),
+            "min_samples_split": min(most, int(random.integers(2, 20))),
+        },
+    }
+
+
+def _search(features: Floats, targets: Floats, seed: int, draws: int) -> dict[str, Any]:
+    """Return the draw whose mean R² over three folds is the highest."""
+    from sklearn.metrics import r2_score
+    from sklearn.model_selection import KFold
+
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = list(
+        KFold(FOLDS, shuffle=True, random_state=seed).split(features)
+    )
+    candidates = [_draw(generator(seed, "omni-ngb", draw), len(targets)) for draw in range(draws)]
+
+    def goodness(candidate: dict[str, Any]) -> float:
+        return float(
+            np.mean(
+                [
+                    r2_score(
+                        targets[held],
+                        _fitted(features[kept], targets[kept], candidate, seed).predict(features[held]),
+                    )
+                    for kept, held in folds
+                ]
+            )
+        )
+
+    return max(candidates, key=goodness)
+
+
+def _fitted(features: Floats, targets: Floats, candidate: dict[str, Any], seed: int) -> Any:
+    # Here, so that listing methods neither waits for it nor needs it.
+    from ngboost import NGBRegressor
+    from sklearn.tree import DecisionTreeRegressor
+
+    random = _Shared(seed)
+    tree = DecisionTreeRegressor(random_state=random, **candidate["tree"])
+    model = NGBRegressor(Base=tree, random_state=random, verbose=False, **candidate["boosting"])
+    return model.fit(features, targets)
+
+
+OMNI_NGB: Final = Method(
+    name="Omni-NGB",
+    kind="hybrid",
+    fit=fit,
+    source="White et al. 2021, Duan et al. 2020",
+    needs=frozenset({"training loss", "zero-cost"}),
+    package="ngboost",
+)

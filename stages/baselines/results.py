@@ -1,0 +1,88 @@
+"""What the markers of the `baselines` stage say, as arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.baselines import tasks
+from stages.baselines.method import Floats
+from stages.baselines.tasks import Task
+from stages.sources import Source, digests, sources, target_trial
+from stages.stage import Experiment, Input
+from storage_schema import markers
+
+STAGE = "baselines"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One finished index.
+
+    Attributes:
+        scores: (snapshots, tested architectures), higher is better; NaN: none.
+        notes: By snapshot, why a method has no scores there.
+        fit_seconds: (snapshots,).
+        query_seconds: (snapshots,) of scoring one architecture, its training aside.
+        digest: Of the scores.
+    """
+
+    index: int
+    task: Task
+    scores: Floats
+    notes: Mapping[int, str]
+    fit_seconds: Floats
+    query_seconds: Floats
+    digest: str
+
+
+def digest(result: Mapping[str, Any]) -> str:
+    """Return SHA-256 of what a result says of the architectures, the time it took aside."""
+    content = {name: result[name] for name in ("task", "snapshots", "scores", "notes")}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
+    """Read the finished indices of a trial; one of another task or of other splits is passed over.
+
+    Raises:
+        MarkerError: A marker is damaged.
+    """
+    origin = next(each for each in sources(experiment) if each.name == source)
+    drawn = split_digests(experiment, origin, trial)
+    found = [
+        _read(experiment, index, task, drawn) for index, task in tasks.of_trial(experiment, source, trial)
+    ]
+    return [result for result in found if result is not None]
+
+
+def split_digests(experiment: Experiment, source: Source, trial: int) -> list[dict[str, Any] | None]:
+    """Return what decides who is tested and who trains."""
+    drawn = ((experiment, target_trial(experiment, trial)), (source.experiment, trial))
+    return [digests(each, Input("split", number)) for each, number in drawn]
+
+
+def _read(
+    experiment: Experiment, index: int, task: Task, drawn: list[dict[str, Any] | None]
+) -> Result | None:
+    path = experiment.layout.marker(STAGE, index)
+    marker = markers.load(path)
+    if marker is None or (marker.result.get("task"), marker.result.get("splits")) != (str(task), drawn):
+        return None
+    with markers.reading(path):
+        result = marker.result
+        scores = np.array(result["scores"], dtype=np.float64).reshape(len(task.snapshots), -1)
+        return Result(
+            index=index,
+            task=task,
+            scores=scores,
+            notes={int(snapshot): str(note) for snapshot, note in result["notes"].items()},
+            fit_seconds=np.array(result["fit_seconds"], dtype=np.float64),
+            query_seconds=np.array(result["query_seconds"], dtype=np.float64),
+            digest=digest(result),
+        )

@@ -1,0 +1,81 @@
+"""The `baselines` stage: every method's scores on every trial's test architectures, one fit an index (R21, R26)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from stages.baselines import results, tasks
+from stages.baselines.registry import LC_PFN, METHODS
+from stages.settings import identity_settings
+from stages.sources import digests, target_trial
+from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from storage_schema import markers, write
+
+
+class BaselinesStage(Stage):
+    """Comparison methods, fitted anew for each trial, train size and snapshot."""
+
+    name = "baselines"
+
+    def num_tasks(self, experiment: Experiment) -> int:
+        """One index a fit; a method that learns nothing has one a trial."""
+        return tasks.count(experiment)
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name method, source, trial, train size and snapshot."""
+        return str(tasks.find(experiment, index)[1])
+
+    def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return what is fitted to what, what is read besides the splits, and the version of an optional package."""
+        source, task = tasks.find(experiment, index)
+        method, baselines = METHODS[task.method], experiment.config.baselines
+        found: dict[str, Any] = {**identity_settings(baselines), "task": str(task)}
+        if method.package:
+            found["package"] = _version(method.package)
+        if task.method == LC_PFN:
+            found["weights"] = write.digest(baselines.weights) if baselines.weights else None
+        if "zero-cost" in method.needs:
+            found["zero-cost"] = [_zero_cost(each) for each in (experiment, source.experiment)]
+        if not source.in_domain:
+            found["split"] = digests(source.experiment, Input("split", task.trial))
+        return found
+
+    def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
+        """The split of the tested architectures."""
+        return (Input("split", target_trial(experiment, tasks.find(experiment, index)[1].trial)),)
+
+    def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
+        """Return nothing: the scores are in the marker, and `evaluate` gathers them."""
+        return {}
+
+    def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
+        """Fit one method and score the test architectures."""
+        from stages.baselines.fit import fit_and_score
+
+        result, provenance = fit_and_score(experiment, *tasks.find(experiment, index), execution)
+        return Outcome(digests={"scores": results.digest(result)}, result=result, provenance=provenance)
+
+    def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
+        """Return the digest of the scores in the marker."""
+        return {"scores": results.digest(marker.result)} if "scores" in marker.result else {}
+
+    def report(self, experiment: Experiment) -> list[str]:
+        """Return the table of τ and seconds of each source."""
+        from stages.baselines.report import table
+
+        return table(experiment)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _zero_cost(experiment: Experiment) -> str | None:
+    """Digest of the gathered scores; None while there are none."""
+    return write.digest(experiment.layout.zero_cost / "score")

@@ -1,0 +1,70 @@
+"""Reading the prefix that methods see from the stores of an experiment, and nothing beyond it (R21)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stages.baselines.method import TRACE, Floats, Method, Prefix
+from stages.datasets.config import TRAINING_IMAGES
+from stages.stage import Experiment
+from stages.training.order import batches_per_epoch
+from storage_schema import schema
+from storage_schema.read import open_derived, open_dynamics, reading
+
+
+def read_prefix(
+    experiment: Experiment, architectures: Sequence[int], snapshot: int, method: Method
+) -> Prefix:
+    """Read what a method needs of some architectures.
+
+    Args:
+        experiment: Whose stores are read.
+        architectures: Indices in its plan.
+        snapshot: Number of the last snapshot that may be used; 0: nothing of the training.
+        method: Decides which stores are opened.
+
+    Raises:
+        StoreError: A store is not there or is damaged.
+    """
+    config = experiment.config
+    steps = config.recording.steps[1 : snapshot + 1]
+    loss, accuracy = np.empty((len(architectures), 0)), np.empty((len(architectures), 0))
+    if method.needs & TRACE and steps:
+        loss, accuracy = _curves(experiment, architectures, steps)
+    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
+    epoch = batches_per_epoch(images, config.training.batch_size)
+    return Prefix(
+        architectures=tuple(experiment.architectures[i] for i in architectures),
+        shape=config.network_shape,
+        training_loss=loss,
+        validation_accuracy=accuracy,
+        epochs=np.array(steps, dtype=np.float64) / epoch,
+        epoch_mini_batches=epoch,
+        schedule_epochs=config.training.epochs,
+        zero_cost=_zero_cost(experiment, architectures) if "zero-cost" in method.needs else {},
+    )
+
+
+def _curves(
+    experiment: Experiment, architectures: Sequence[int], steps: Sequence[int]
+) -> tuple[Floats, Floats]:
+    path = experiment.layout.dynamics
+    curves = open_dynamics(path)["curves"]
+    with reading(path):
+        found = curves.isel(architecture=list(architectures)).sel(mini_batch=slice(1, steps[-1])).load()
+        loss = found.sel(curve="training_loss").values.astype(np.float64)
+        accuracy = found.sel(curve="validation_accuracy", mini_batch=list(steps)).values.astype(np.float64)
+    return loss, accuracy
+
+
+def _zero_cost(experiment: Experiment, architectures: Sequence[int]) -> Mapping[str, Floats]:
+    """Return the columns, none where the stage has not run."""
+    path = experiment.layout.zero_cost
+    if not (path / "zarr.json").is_file():
+        return {}
+    store = open_derived(path, "zero-cost", schema.ZERO_COST)
+    with reading(path):
+        scores = store["score"].isel(architecture=list(architectures)).values
+        return {str(name): scores[:, i] for i, name in enumerate(store["proxy"].values)}

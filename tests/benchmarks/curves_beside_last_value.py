@@ -1,0 +1,122 @@
+"""How well learning curves order 100 real networks, cut off early, beside their last value.
+
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/curves_beside_last_value.py [METHOD ...]
+
+Prints Kendall's τ-b with the accuracy after 200 epochs: of methods that learn nothing, on all curves; then, mean ±
+deviation over trials, of all methods on the curves that were not trained on. `METHODS` takes further methods.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from stages.architectures.layers import NetworkShape
+from stages.baselines.early_stop import EARLY_STOP
+from stages.baselines.lce_m import LCE_M
+from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
+from stages.evaluation.metrics import kendall
+
+CURVES = Path(__file__).parents[3] / "shared" / "data" / "learning_curves.npz"
+EPOCHS: Final = (5, 10, 20, 50, 100)
+TRAIN, TRIALS, SEED = 60, 10, 0
+METHODS: dict[str, Method] = {"last value": EARLY_STOP, "LCE-m": LCE_M}
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Whole validation curves.
+
+    Attributes:
+        architectures: n architecture strings.
+        accuracies: (n, epochs) fractions.
+    """
+
+    architectures: tuple[str, ...]
+    accuracies: Floats
+
+    @classmethod
+    def read(cls, path: Path) -> Curves:
+        """Read the 100 networks' (CIFAR-10, 25,000 training images, batches of 256)."""
+        with np.load(path, allow_pickle=False) as arrays:
+            names, percent = arrays["arch_str"], arrays["val_acc"]
+        return cls(tuple(map(str, names)), percent.astype(np.float64) / 100)
+
+    @property
+    def labels(self) -> Floats:
+        """(n,) the accuracies after the schedule."""
+        labels: Floats = self.accuracies[:, -1]
+        return labels
+
+    def prefix(self, epochs: int, chosen: slice | list[int] = slice(None)) -> Prefix:
+        """Return what is known after some epochs, of some networks; training losses are not."""
+        accuracies = self.accuracies[chosen, :epochs]
+        return Prefix(
+            architectures=tuple(np.array(self.architectures)[chosen]),
+            shape=NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32),
+            training_loss=np.empty((len(accuracies), 0)),
+            validation_accuracy=accuracies,
+            epochs=np.arange(1.0, epochs + 1),
+            epoch_mini_batches=98,
+            schedule_epochs=self.accuracies.shape[1],
+        )
+
+
+def splits(n: int, train: int = TRAIN, trials: int = TRIALS) -> Iterator[tuple[list[int], list[int]]]:
+    """Draw which curves train and which test, for each trial."""
+    for trial in range(trials):
+        order = np.random.default_rng([SEED, trial]).permutation(n).tolist()
+        yield order[:train], order[train:]
+
+
+def taus(method: Method, curves: Curves, epochs: int) -> tuple[float, list[float]]:
+    """Return τ over all curves, NaN if the method learns, and every trial's over the curves not trained on."""
+    whole, found = curves.prefix(epochs), []
+    once = None if method.learned else method.fit(whole, curves.labels, SEED)(whole)
+    for trial, (train, test) in enumerate(splits(len(curves.labels))):
+        if once is not None:
+            scores = once[test]
+        else:
+            scorer = method.fit(curves.prefix(epochs, train), curves.labels[train], trial)
+            scores = scorer(curves.prefix(epochs, test))
+        found.append(kendall(scores, curves.labels[test]))
+    return np.nan if once is None else kendall(once, curves.labels), found
+
+
+def compare(methods: Mapping[str, Method], curves: Curves, prefixes: tuple[int, ...] = EPOCHS) -> None:
+    """Print both tables, and the seconds of one prefix."""
+    print(f"{'τ after epochs':18}" + "".join(f"{epochs:>16}" for epochs in prefixes), flush=True)
+    for name, method in methods.items():
+        whole, test = [], []
+        began = time.perf_counter()
+        for epochs in prefixes:
+            try:
+                over_all, over_test = taus(method, curves, epochs)
+            except UnmetNeedError as error:
+                print(f"{name} after {epochs} epochs: {error}", file=sys.stderr)
+                over_all, over_test = np.nan, [np.nan]
+            whole.append(f"{over_all:.3f}")
+            test.append(f"{np.mean(over_test):.3f} ± {np.std(over_test, ddof=len(over_test) > 1):.3f}")
+        seconds = (time.perf_counter() - began) / len(prefixes)
+        if not method.learned:
+            print(f"{name:12} all  " + "".join(f"{cell:>16}" for cell in whole))
+        print(
+            f"{name:12} test " + "".join(f"{cell:>16}" for cell in test) + f"  {seconds:.1f} s a prefix",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print the tables of the methods named, or of all."""
+    names = sys.argv[1:] or list(METHODS)
+    compare({name: METHODS[name] for name in names}, Curves.read(CURVES))
+
+
+if __name__ == "__main__":
+    main()

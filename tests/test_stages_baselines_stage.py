@@ -1,0 +1,293 @@
+"""The stage that runs every comparison method: what it reads, what it keeps, what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import xarray as xr
+from rich.console import Console
+
+from pipeline.execute import EXIT_DONE
+from pipeline.experiment import change, initialize, load
+from pipeline.registry import STAGES
+from pipeline.run import RunOptions, run_stage
+from pipeline.status import stage_status
+from slurm.task import EXIT_FAILED
+from stages.baselines import registry, report, results, tasks
+from stages.baselines.config import BaselinesConfig
+from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, label_free
+from stages.baselines.trace import read_prefix
+from stages.settings import ConfigError
+from stages.stage import Experiment
+from storage_schema import markers, splits
+from storage_schema.read import open_dynamics
+
+ROOT = Path(__file__).parents[1]
+REFERENCES = "parameters, FLOPs, layers, cell trees"
+STAGE = STAGES["baselines"]
+QUIET = Console(quiet=True)
+
+
+def run(experiment: Experiment, *stages: str) -> int:
+    codes = [run_stage(experiment, STAGES[s], None, RunOptions(cluster="inline"), QUIET) for s in stages]
+    return max(codes)
+
+
+def only(experiment: Experiment, *methods: str) -> Experiment:
+    return change(experiment.layout.root, [f"baselines.methods={', '.join((REFERENCES, *methods))}"])
+
+
+def scores_of(experiment: Experiment, method: str, source: str = "in-domain") -> list[results.Result]:
+    return [each for each in results.of_trial(experiment, source, 0) if each.task.method == method]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("baselines") / "e"
+    assert run(initialize(root, "smoke", ()), "collect", "labels", "split") == EXIT_DONE
+    return root
+
+
+@pytest.fixture
+def experiment(made: Path, tmp_path: Path) -> Experiment:
+    shutil.copytree(made, tmp_path / "e")
+    return load(tmp_path / "e")
+
+
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
+    for module in (tasks, report):
+        monkeypatch.setattr(module, "METHODS", registry.METHODS)
+    for name in ("stages.baselines.stage", "stages.baselines.config", "stages.evaluation.stage"):
+        monkeypatch.setattr(sys.modules[name], "METHODS", registry.METHODS)
+
+
+def test_label_free_methods_take_an_index_a_trial_and_learned_ones_one_a_fit(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL", "LcSVR")
+    found = [str(task) for _, task in tasks.of_trial(opened, "in-domain", 1)]
+    assert found == [
+        "parameters, in-domain, trial 1",
+        "FLOPs, in-domain, trial 1",
+        "layers, in-domain, trial 1",
+        "cell trees, in-domain, trial 1, train size all",
+        "SoTL, in-domain, trial 1",
+        "LcSVR, in-domain, trial 1, train size all, snapshot 1",
+        "LcSVR, in-domain, trial 1, train size all, snapshot 2",
+        "LcSVR, in-domain, trial 1, train size all, snapshot 3",
+    ]
+    assert STAGE.num_tasks(opened) == 2 * len(found)
+    assert [str(tasks.find(opened, i)[1]) for i in tasks.indices(opened, ["SoTL"])] == [
+        "SoTL, in-domain, trial 0",
+        "SoTL, in-domain, trial 1",
+    ]
+
+
+def test_an_added_method_leaves_the_others_done(experiment: Experiment) -> None:
+    run(only(experiment), "baselines")
+    opened = only(experiment, "SoTL")
+    assert stage_status(opened, STAGE).unfinished == tasks.indices(opened, ["SoTL"])
+
+
+def test_scores_are_those_of_the_prefix_at_each_snapshot(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL")
+    assert run(opened, "baselines") == EXIT_DONE
+    test = splits.read(opened.layout.split(0), 24).test
+    losses = open_dynamics(opened.layout.dynamics)["curves"].sel(curve="training_loss").values[list(test)]
+    (found,) = scores_of(opened, "SoTL")
+    for row, step in zip(found.scores, (3, 6, 9), strict=True):
+        np.testing.assert_allclose(row, -losses[:, :step].astype(np.float64).sum(1), rtol=1e-12)
+
+
+def test_a_prefix_holds_nothing_after_its_snapshot(experiment: Experiment) -> None:
+    method = registry.METHODS["early stop"]
+    everything, until = (read_prefix(experiment, [4, 1], snapshot, method) for snapshot in (3, 2))
+    assert until.training_loss.shape == (2, 6)
+    assert until.validation_accuracy.shape == (2, 2)
+    np.testing.assert_array_equal(until.training_loss, everything.training_loss[:, :6])
+    np.testing.assert_array_equal(until.validation_accuracy, everything.validation_accuracy[:, :2])
+    np.testing.assert_allclose(until.epochs, [3 / 34, 6 / 34])
+    assert until.architectures == tuple(experiment.architectures[i] for i in (4, 1))
+
+
+def test_what_a_method_does_not_need_is_not_read(experiment: Experiment) -> None:
+    shutil.rmtree(experiment.layout.dynamics)
+    assert read_prefix(experiment, [0], 2, registry.METHODS["cell trees"]).training_loss.shape == (1, 0)
+
+
+def test_a_rerun_gives_the_same_scores_and_markers_vouch_for_them(experiment: Experiment) -> None:
+    opened = only(experiment, "LcSVR")
+    run(opened, "baselines")
+    before = [markers.load(path).digests for path in sorted(opened.layout.markers("baselines").glob("0*"))]  # type: ignore[union-attr]
+    shutil.rmtree(opened.layout.markers("baselines"))
+    run(opened, "baselines")
+    paths = sorted(opened.layout.markers("baselines").glob("0*"))
+    found = [markers.load(path) for path in paths]
+    assert [marker.digests for marker in found if marker] == before
+    assert [STAGE.digests(opened, marker) for marker in found if marker] == before
+    content = json.loads(paths[0].read_text())
+    content["result"]["scores"][0][0] += 1
+    del content["sha256"]
+    paths[0].write_text(json.dumps(content))
+    altered = markers.load(paths[0])
+    assert altered is not None
+    assert STAGE.digests(opened, altered) != altered.digests
+
+
+def test_too_few_observations_are_said_and_their_cells_are_empty(experiment: Experiment) -> None:
+    opened = only(experiment, "LcSVR")
+    assert run(opened, "baselines") == EXIT_DONE
+    first, second, third = scores_of(opened, "LcSVR")
+    assert np.isnan(first.scores).all()
+    assert np.isnan(second.scores).all()
+    assert np.isfinite(third.scores).any()
+    lines = report.table(opened)
+    (line,) = [each for each in lines if each.startswith("– LcSVR")]
+    assert "at 3 mb" in line
+    row = next(each for text in lines for each in text.splitlines() if each.startswith("| LcSVR"))
+    assert [cell.strip() for cell in row.split("|")[2:4]] == ["–", "–"]
+
+
+def test_constant_scores_have_no_tau(experiment: Experiment, register: None) -> None:
+    registry.METHODS["same"] = plain("same", lambda prefix: np.ones(len(prefix.architectures)))
+    opened = only(experiment, "same")
+    assert run(opened, "baselines") == EXIT_DONE
+    assert any(
+        re.match(r"\| same +\| +– \|", row) for text in report.table(opened) for row in text.splitlines()
+    )
+
+
+def plain(name: str, score: object) -> Method:
+    return Method(name=name, kind="cell", fit=label_free(score), source="test", learned=False)  # type: ignore[arg-type]
+
+
+def test_a_method_that_fails_leaves_the_others_and_the_table_names_it(
+    experiment: Experiment, register: None
+) -> None:
+    def broken(prefix: Prefix) -> Floats:
+        raise ZeroDivisionError("a mistake of ours")
+
+    registry.METHODS["broken"] = plain("broken", broken)
+    opened = only(experiment, "broken", "SoTL")
+    run(opened, "cae", "embed", "bigru")
+    assert run(opened, "baselines") == EXIT_FAILED
+    assert stage_status(opened, STAGE).unfinished == tasks.indices(opened, ["broken"])
+    assert run(opened, "evaluate") == EXIT_DONE
+    text = (opened.layout.evaluation("in-domain") / "tau.md").read_text()
+    assert "– broken: not scored" in text
+    assert re.search(r"\| broken +\| +– \|", text)
+    assert re.search(r"\| SoTL +\| +-?0\.\d", text)
+
+
+def test_proxies_that_come_later_make_what_reads_them_stale(experiment: Experiment) -> None:
+    opened = only(experiment, "SynFlow")
+    run(opened, "baselines")
+    (found,) = scores_of(opened, "SynFlow")
+    assert "zero-cost" in found.notes[0]
+    run(opened, "zero-cost")
+    assert stage_status(opened, STAGE).indices["stale"] == tasks.indices(opened, ["SynFlow"])
+    run(opened, "baselines")
+    (found,) = scores_of(opened, "SynFlow")
+    assert np.isfinite(found.scores).any()  # a network that is cut through has none
+
+
+def test_a_package_that_is_installed_later_makes_its_method_stale(
+    experiment: Experiment, register: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmet(prefix: Prefix) -> Floats:
+        raise UnmetNeedError("needs the package a-b")
+
+    registry.METHODS["extra"] = replace(plain("extra", unmet), package="a-b")
+    opened = only(experiment, "extra")
+    assert run(opened, "baselines") == EXIT_DONE
+    assert stage_status(opened, STAGE).unfinished == []
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.0")
+    assert stage_status(opened, STAGE).indices["stale"] == tasks.indices(opened, ["extra"])
+
+
+def test_scores_of_other_splits_are_passed_over(experiment: Experiment) -> None:
+    run(only(experiment, "SoTL"), "baselines")
+    changed = change(experiment.layout.root, ["splits.seed=7"])
+    assert scores_of(changed, "SoTL")
+    run(changed, "split")
+    assert not scores_of(changed, "SoTL")
+
+
+def test_a_source_is_fitted_to_its_own_labels_and_scores_the_targets_networks(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    target = initialize(tmp_path / "t", "smoke", ("architectures.slice=1", "architectures.number=20"))
+    run(target, "collect", "labels", "split")
+    opened = change(tmp_path / "t", [f"evaluation.sources={experiment.layout.root}"])
+    opened = only(opened, "SoTL")
+    assert run(opened, "baselines") == EXIT_DONE
+    own, foreign = (scores_of(opened, "cell trees", name)[0].scores for name in ("in-domain", "from-e"))
+    assert own.shape == foreign.shape
+    assert not np.array_equal(own, foreign)
+    sums = [scores_of(opened, "SoTL", name)[0].scores for name in ("in-domain", "from-e")]
+    np.testing.assert_array_equal(*sums)
+
+
+def test_nobodys_label_but_the_training_networks_is_read(experiment: Experiment, register: None) -> None:
+    seen: list[Floats] = []
+
+    def fit(train: Prefix, labels: Floats, seed: int) -> object:
+        seen.append(labels)
+        return lambda prefix: np.arange(len(prefix.architectures), dtype=float)
+
+    registry.METHODS["spy"] = Method(name="spy", kind="cell", fit=fit, source="test")  # type: ignore[arg-type]
+    opened = only(experiment, "spy")
+    run(opened, "baselines")
+    for trial in (0, 1):
+        split = splits.read(opened.layout.split(trial), 24)
+        np.testing.assert_array_equal(seen[trial], [split.labels[i] for i in split.train["all"]])
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        (f"{REFERENCES}, sotle", "unknown method 'sotle'; did you mean 'SoTL-E'"),
+        (f"{REFERENCES}, SoTL, sotl", "names one twice"),
+        ("SoTL", "lacks parameters, FLOPs, layers, cell trees"),
+        (f"{REFERENCES}, LC-PFN", "baselines.lc_pfn_weights"),
+    ],
+)
+def test_wrong_methods_are_named(methods: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        BaselinesConfig(methods=methods)
+
+
+def test_a_method_is_added_as_the_document_says(experiment: Experiment, register: None) -> None:
+    text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 25
+    module = ModuleType("loss_drop")
+    exec(compile(code, "docs/extending.md", "exec"), module.__dict__)
+    registry.METHODS["loss drop"] = module.LOSS_DROP
+    opened = only(experiment, "loss drop")
+    assert run(opened, "baselines") == EXIT_DONE
+    (found,) = scores_of(opened, "loss drop")
+    assert found.notes == dict.fromkeys((1, 2, 3), "it needs 20 mini-batches; take a later snapshot")
+    prefix = read_prefix(opened, [0, 1], 3, module.LOSS_DROP)
+    longer = replace(prefix, training_loss=np.repeat(prefix.training_loss, 3, axis=1))
+    assert module.LOSS_DROP.fit(prefix, np.empty(0), 0)(longer).shape == (2,)
+
+
+def test_seconds_of_a_query_hold_the_trace_that_it_reads(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL", "early stop")
+    run(opened, "baselines")
+    costs = report.Costs(opened)
+    seconds = xr.open_zarr(opened.layout.dynamics)["seconds"].sum("snapshot").mean("architecture")
+    training, validation = (float(seconds.sel(activity=name)) for name in ("training", "validation"))
+    assert costs.measured(registry.METHODS["parameters"]) == 0
+    assert costs.measured(registry.METHODS["SoTL"]) == pytest.approx(training, rel=1e-5)
+    assert costs.measured(registry.METHODS["early stop"]) == pytest.approx(training + validation, rel=1e-5)
+    assert costs.nominal(registry.METHODS["SoTL"]) == pytest.approx(0.81)
