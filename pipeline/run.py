@@ -49,8 +49,12 @@ class RunOptions:
 
 def missing_indices(experiment: Experiment, stage: Stage, wanted: Sequence[int] | None) -> list[int]:
     """Return the wanted indices that are not done, in order."""
-    done = set(stage_status(experiment, stage).indices["done"])
-    indices = range(stage.num_tasks(experiment)) if wanted is None else wanted
+    return _missing(stage_status(experiment, stage), wanted)
+
+
+def _missing(status: StageStatus, wanted: Sequence[int] | None) -> list[int]:
+    done = set(status.indices["done"])
+    indices = range(status.total) if wanted is None else wanted
     return [index for index in indices if index not in done]
 
 
@@ -64,8 +68,9 @@ def run_stage(
     """Run what is missing of the wanted indices of a stage, and gather its results; returns an exit code."""
     with StopFlag() as flag:  # a signal before, between or after the indices is a polite stop as well
         gather.prepare(experiment, stage)
-        indices = missing_indices(experiment, stage, wanted)
-        stale = set(indices) & set(stage_status(experiment, stage).indices["stale"])
+        status = stage_status(experiment, stage)
+        indices = _missing(status, wanted)
+        stale = set(indices) & set(status.indices["stale"])
         if stale:
             console.print(
                 f"{stage.name}: {format_array(stale)} was done with other settings or inputs; computed again",

@@ -24,7 +24,7 @@ from stages.stage import Experiment, Stage
 from storage_schema import markers, schema, sealed, write
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
-from storage_schema.read import open_dynamics
+from storage_schema.read import StoreError, open_dynamics, reading
 
 BITS_DEPEND_ON = ("device", "torch", "numpy", "python", "numerics")
 
@@ -185,8 +185,13 @@ def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[s
 
 
 def _difference(experiment: Experiment, again: Experiment, index: int) -> str | None:
-    kept, new = (open_dynamics(e.layout.dynamics).isel(architecture=index) for e in (experiment, again))
-    difference = first_difference(kept, new)
+    path = experiment.layout.dynamics
+    kept, new = (open_dynamics(each).isel(architecture=index) for each in (path, again.layout.dynamics))
+    try:
+        with reading(path):
+            difference = first_difference(kept, new)
+    except StoreError as error:
+        return str(error)
     if difference is None:
         return None
     then, now = (markers.load(e.layout.marker("collect", index)) for e in (experiment, again))

@@ -6,7 +6,8 @@ between the check that the lease is still ours and the write that depends on it,
 after a takeover finds another token and is refused. The lock is only ever held for one such step, and the kernel
 drops it with the process. The lock file also keeps the last number of every index, since a lease goes when its
 index is finished. Whether an owner of another machine is dead is judged by the age of its last renewal,
-by the shared file system's clock alone; on the same machine by asking for the process.
+by the shared file system's clock alone; on the same machine by asking for the process. A renewal that lies as far in
+the future counts as old: the clock was set back, and would keep the lease alive until it is there again.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Lease:
         durable.make_folder(path.parent)
         with _locked(lock, index) as handle:
             current = read(path)
-            if current is not None and not current.gone() and _age(path) < STALE_SECONDS:
+            if current is not None and not current.gone() and abs(_age(path)) < STALE_SECONDS:
                 raise LeaseTakenError(f"process {current.pid} on {current.host}")
             fence = max(last_fence, current.fence if current else 0, _number(handle, index)) + 1
             _keep_number(handle, index, fence)
@@ -156,7 +157,7 @@ def held(path: Path) -> Owner | None:
     if owner is None or owner.gone():
         return None
     try:
-        return owner if time.time() - path.stat().st_mtime < STALE_SECONDS else None
+        return owner if abs(time.time() - path.stat().st_mtime) < STALE_SECONDS else None
     except FileNotFoundError:
         return None
 

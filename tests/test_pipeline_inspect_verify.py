@@ -264,6 +264,20 @@ def test_a_planted_value_is_named(experiment: Experiment, command: Command) -> N
     assert out.startswith(expected)
 
 
+@pytest.mark.parametrize("name", ["weights", "curves"])
+def test_a_chunk_that_cannot_be_read_is_a_finding(
+    experiment: Experiment, command: Command, name: str
+) -> None:
+    """Its checksum differs; values cannot even be compared."""
+    flip(object_path(experiment.layout.dynamics, name, 1), bit=1)
+    found = verify.verify_by_training(experiment, [1, 2])
+    assert [line.partition(" (")[0] for line in found] == [
+        f"collect 1: {experiment.layout.dynamics} is damaged"
+    ]
+    code, out = command(experiment, "verify", "--stage", "collect", "--sample", "3")
+    assert (code, len(out.splitlines())) == (1, 2)
+
+
 def test_a_planted_value_of_a_curve_is_named(experiment: Experiment) -> None:
     change(experiment, "curves", 0, (5, 1), 0.125)
     (found,) = verify.verify_by_training(experiment, [0])

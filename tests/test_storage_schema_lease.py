@@ -82,6 +82,19 @@ def test_an_owner_elsewhere_is_replaced_when_it_is_stale_not_before(tmp_path: Pa
     assert take(tmp_path).owner.fence == 2
 
 
+def test_a_renewal_in_the_future_does_not_keep_a_lease_for_ever(tmp_path: Path) -> None:
+    """The clock was set back, or the file was touched: an owner elsewhere would never be replaced."""
+    path = tmp_path / "leases" / "3.json"
+    take(tmp_path)
+    elsewhere(tmp_path, age=10 - STALE_SECONDS)
+    assert lease.held(path)
+    with pytest.raises(LeaseTakenError, match="far"):
+        take(tmp_path)
+    elsewhere(tmp_path, age=-STALE_SECONDS - 10)
+    assert lease.held(path) is None
+    assert take(tmp_path).owner.fence == 2
+
+
 def test_a_process_of_another_container_counts_as_elsewhere(tmp_path: Path) -> None:
     take(tmp_path)
     path = tmp_path / "leases" / "3.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, scenes.Scene]:
     """One command for each stage, to be struck; made once, in about twenty seconds."""
     return {each.name: each for each in scenes.scenes(tmp_path_factory.mktemp("scenes"))}
+
+
+@pytest.fixture(params=STAGES)
+def scene(request: pytest.FixtureRequest, prepared: dict[str, scenes.Scene]) -> scenes.Scene:
+    """The command of one stage: a test that asks for it strikes every stage."""
+    return prepared[request.param]
+
+
+@pytest.fixture
+def draw(request: pytest.FixtureRequest, torture_seed: int) -> random.Random:
+    """A generator of the test's own, from the campaign's seed."""
+    return random.Random(f"{torture_seed} {request.node.name}")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,9 @@ import shutil
 import signal
 import sys
 import time
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +35,16 @@ LIMIT = 300.0
 TIMED = ("seconds", "provenance")
 """What differs between two runs of the same work."""
 
-for _module in pkgutil.walk_packages(stages.__path__, "stages."):
-    importlib.import_module(_module.name)  # once, before the forks, not in each of them
+
+def load_modules(names: Iterable[str]) -> None:
+    """Import what runs import late (an optimizer's compiler, what draws pictures) here, not in each fork again."""
+    for name in names:
+        with warnings.catch_warnings(), suppress(ImportError):
+            warnings.simplefilter("ignore")
+            importlib.import_module(name)
+
+
+load_modules(module.name for module in pkgutil.walk_packages(stages.__path__, "stages."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +55,14 @@ class Ended:
         code: Exit code; negative: the signal that killed it.
         said: All it printed.
         count: Operations it made on files, those of a killed run unknown.
+        modules: What it had imported in the end.
     """
 
     code: int
     said: str
     count: int = 0
     operations: tuple[Operation, ...] = ()
+    modules: tuple[str, ...] = ()
 
     @property
     def killed(self) -> bool:
@@ -67,6 +80,7 @@ def pipeline(
     """Run `pipeline WORDS -e ROOT` in a forked process whose file operations are interposed."""
     said, counted = root.with_name(f"{root.name}.said"), root.with_name(f"{root.name}.counted")
     counted.unlink(missing_ok=True)
+    said.write_text("")  # the kill may come before the fork has opened it
     pid = os.fork()
     if pid == 0:
         _child(root, words, strike, record, said, counted)
@@ -74,8 +88,8 @@ def pipeline(
         time.sleep(kill_after)
         os.kill(pid, signal.SIGKILL)
     status = _wait(pid)
-    found = pickle.loads(counted.read_bytes()) if counted.exists() else (0, ())
-    return Ended(code=status, said=said.read_text(), count=found[0], operations=found[1])
+    found = pickle.loads(counted.read_bytes()) if counted.exists() else (0, (), ())
+    return Ended(code=status, said=said.read_text(), count=found[0], operations=found[1], modules=found[2])
 
 
 def _child(
@@ -92,7 +106,8 @@ def _child(
             cli.main()
         except SystemExit as end:
             code = end.code or 0
-        counted.write_bytes(pickle.dumps((interposer.count, tuple(interposer.operations))))
+        told = (interposer.count, tuple(interposer.operations), tuple(sys.modules))
+        counted.write_bytes(pickle.dumps(told))
     finally:
         os._exit(code if isinstance(code, int) else 1)
 

@@ -25,7 +25,7 @@ import pytest
 from simulated_system import Seat, System
 from simulated_world import BrokenRuleError, Crew, Killed, World
 
-from storage_schema import durable, lease, markers
+from storage_schema import documents, durable, lease, markers
 from storage_schema.lease import STALE_SECONDS, Lease, LeaseLostError, LeaseTakenError
 
 INDEX = 7
@@ -107,7 +107,7 @@ def done(world: World) -> bool:
 
 @contextmanager
 def simulated() -> Iterator[Crew]:
-    """Let the three modules run on the simulated system."""
+    """Let the modules run on the simulated system."""
     crew = Crew()
     system = System(crew)
     try:
@@ -118,6 +118,7 @@ def simulated() -> Iterator[Crew]:
             patch.setattr(lease, "_started", system.started)
             patch.setattr(durable, "os", system)
             patch.setattr(durable, "uuid", system)
+            patch.setattr(documents, "read_bytes", lambda path: path.read_bytes())
             yield crew
     finally:
         crew.stop()

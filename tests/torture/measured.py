@@ -80,10 +80,17 @@ OPERATIONS: dict[str, Callable[[Path], int]] = {
 
 def count_calls() -> None:
     """Count opened files and listed folders by their audit events, and `os.stat`, which has none, by wrapping it."""
+    last: Any = None
 
-    def hear(event: str, _: tuple[Any, ...]) -> None:
-        if event in ("open", "os.listdir", "os.scandir"):
-            CALLS["opens" if event == "open" else "listings"] += 1
+    def hear(event: str, about: tuple[Any, ...]) -> None:
+        nonlocal last
+        if event == "open":
+            # `open` with an opener has two events for one file, the second that of `os.open`, without a mode.
+            path, mode, _ = about
+            CALLS["opens"] += not (mode is None and path == last)
+            last = None if mode is None else path
+        elif event in ("os.listdir", "os.scandir"):
+            CALLS["listings"] += 1
 
     sys.addaudithook(hear)
     stat = os.stat

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,7 @@ def scenes(folder: Path) -> Iterator[Scene]:
         undisturbed = forks.copy(before, folder / "undisturbed")
         ended = forks.pipeline(undisturbed, *words)
         assert ended.code in (0, 1), ended.said
+        forks.load_modules(ended.modules)
         after = forks.contents(undisturbed)
         yield Scene(name=stage, before=before, words=words, code=ended.code, after=after, count=ended.count)
         assert forks.pipeline(root, *whole).code == 0
@@ -68,6 +69,3 @@ def complaint(scene: Scene, root: Path) -> str:
         return f"not the bytes of an undisturbed run: {differing}"
     left = forks.temporaries(root)
     return f"temporary files are left: {[str(path) for path in left]}" if left else ""
-
-
-Complain = Callable[[Scene, Path], str]

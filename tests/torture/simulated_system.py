@@ -49,7 +49,7 @@ class Seat:
 
 
 class Path:
-    """As much of `pathlib.Path` as the three modules use."""
+    """As much of `pathlib.Path` as the modules use."""
 
     __slots__ = ("name", "world")
 
@@ -60,8 +60,8 @@ class Path:
     def parent(self) -> Path:
         return self.world.folder
 
-    def mkdir(self, **_: bool) -> None:
-        pass
+    def is_dir(self) -> bool:
+        return True
 
     def with_name(self, name: str) -> Path:
         return Path(self.world, name)

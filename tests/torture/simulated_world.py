@@ -39,7 +39,8 @@ class World:
     wanted: str = "settings 0"
     files: dict[str, File] = field(default_factory=dict)
     holder: Process | None = None
-    latest: float = 0.0  # the file system's clock at its latest since the lock was taken
+    earliest: float = 0.0  # the file system's clock at its earliest since the lock was taken
+    latest: float = 0.0
     drawn: int = 0
     number: bytes = b""  # in the lock file
     seats: list[Seat] = field(default_factory=list)
@@ -126,6 +127,7 @@ class World:
         if kind == 0:
             before = self.clock
             self.jump += self.random.uniform(-3, 3) * STALE_SECONDS
+            self.earliest = min(self.earliest, before, self.clock)
             self.latest = max(self.latest, before, self.clock)
         elif kind == 1:
             self.wanted = f"settings {self.random.randrange(3)}"
@@ -178,7 +180,7 @@ class World:
         while self.holder not in (None, self.process):
             self.seat.blocked = True
             self.switch()
-        self.holder, self.latest = self.process, self.clock
+        self.holder, self.earliest, self.latest = self.process, self.clock, self.clock
 
     def unlock(self, process: Process) -> None:
         if self.holder is process:
@@ -246,7 +248,9 @@ class World:
         if not alive:
             return
         self.seen["takeovers from the living"] += 1
-        if max(self.latest, self.clock) - file.modified < STALE_SECONDS:
+        age = max(self.latest, self.clock) - file.modified
+        ahead = file.modified - min(self.earliest, self.clock)
+        if max(age, ahead) < STALE_SECONDS:
             raise BrokenRuleError("a living owner with a fresh lease was replaced")
 
     def check_own(self, does: str) -> None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from lease_simulator import first_violation, simulated, story
-from simulated_world import Crew
+from lease_simulator import first_violation, run_schedule, simulated, story
+from simulated_world import BrokenRuleError, Crew
 from wrong_leases import WRONG
 
 Often = Callable[[int, int], int]
@@ -47,4 +47,6 @@ def test_negative_control_a_wrong_lease_is_found(
     WRONG[wrong](monkeypatch)
     found, _ = first_violation(crew, torture_seed, SOON)
     assert found is not None
+    # Not by a simulator that lacks something: then every schedule would end so, of a right lease as well.
+    assert isinstance(run_schedule(crew, torture_seed, found).violation, (BrokenRuleError, FileNotFoundError))
     figure(f"lease, negative control: {wrong}: found after {found + 1} schedules")

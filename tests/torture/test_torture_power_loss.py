@@ -13,8 +13,6 @@ import pytest
 import scenes
 from interposed import Operation
 
-from pipeline.registry import STAGES
-
 Often = Callable[[int, int], int]
 Figure = Callable[[str], None]
 
@@ -47,31 +45,24 @@ def cut(
     return tried, wrong
 
 
-@pytest.mark.parametrize("stage", STAGES)
 def test_what_is_marked_is_there(
-    stage: str,
-    prepared: dict[str, scenes.Scene],
-    tmp_path: Path,
-    often: Often,
-    torture_seed: int,
-    figure: Figure,
+    scene: scenes.Scene, draw: random.Random, tmp_path: Path, often: Often, figure: Figure
 ) -> None:
-    scene, draw = prepared[stage], random.Random(f"{torture_seed} {stage} power")
     ended = scene.run(forks.copy(scene.before, tmp_path / "recorded"), record=True)
     assert ended.code == scene.code, ended.said
     count = len(ended.operations)
     moments = sorted(draw.sample(range(count + 1), min(often(15, 1000), count + 1)))
     tried, wrong = cut(scene, ended.operations, tmp_path, moments, often(3, 8), often(1, 6), draw)
     assert wrong == []
-    figure(f"power cuts: {stage}: {len(moments)} moments of {count}, {tried} disks: done is done")
+    figure(f"power cuts: {scene.name}: {len(moments)} moments of {count}, {tried} disks: done is done")
 
 
 @pytest.mark.parametrize("missing", ["of the content", "of the folder"])
 def test_one_missing_sync_is_noticed(
-    missing: str, prepared: dict[str, scenes.Scene], tmp_path: Path, torture_seed: int
+    missing: str, prepared: dict[str, scenes.Scene], draw: random.Random, tmp_path: Path
 ) -> None:
     """The model bites: without one fsync of each shard, or of each folder it is in, the check fails."""
-    scene, draw = prepared["collect"], random.Random(f"{torture_seed} sync")
+    scene = prepared["collect"]
     ended = scene.run(forks.copy(scene.before, tmp_path / "recorded"), record=True)
     whole = missing == "of the content"
     kept = [
