@@ -195,7 +195,7 @@ def test_what_curves_tell_is_learnt(name: str, fitted: dict[str, tuple[Scorer, F
 def test_without_the_proxy_or_a_mini_batch_the_need_is_unmet(name: str) -> None:
     with pytest.raises(UnmetNeedError, match="jacov"):
         fit(name, replace(TRAIN, zero_cost={}))
-    with pytest.raises(UnmetNeedError, match="no mini-batch"):
+    with pytest.raises(UnmetNeedError, match="no training loss"):
         fit(name, replace(TRAIN, training_loss=TRAIN.training_loss[:, :0]))
 
 
