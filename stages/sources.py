@@ -10,6 +10,7 @@ from stages.settings import ConfigError
 from stages.stage import Experiment, Input
 from storage_schema import markers
 from storage_schema.errors import UserError
+from storage_schema.markers import Marker, MarkerError
 
 IN_DOMAIN: Final = "in-domain"
 
@@ -54,9 +55,17 @@ def target_trial(experiment: Experiment, trial: int) -> int:
 
 
 def digests(source: Experiment, each: Input) -> dict[str, Any] | None:
-    """Return what the marker of a source's index vouches for; None where there is none."""
-    marker = markers.load(source.layout.marker(each.stage, each.index))
+    """Return what the marker of a source's index vouches for; None where there is none that can be read."""
+    marker = marker_of(source, each)
     return None if marker is None else marker.digests
+
+
+def marker_of(experiment: Experiment, each: Input) -> Marker | None:
+    """Return the marker of an index; one that cannot be read proves nothing, and running or verifying it says so."""
+    try:
+        return markers.load(experiment.layout.marker(each.stage, each.index))
+    except MarkerError:
+        return None
 
 
 def _open(experiment: Experiment, path: Path) -> Experiment:

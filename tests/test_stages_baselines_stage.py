@@ -20,6 +20,7 @@ from pipeline.experiment import change, initialize, load
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
+from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
 from stages.baselines import registry, report, results, tasks
 from stages.baselines.config import BaselinesConfig
@@ -291,3 +292,15 @@ def test_seconds_of_a_query_hold_the_trace_that_it_reads(experiment: Experiment)
     assert costs.measured(registry.METHODS["SoTL"]) == pytest.approx(training, rel=1e-5)
     assert costs.measured(registry.METHODS["early stop"]) == pytest.approx(training + validation, rel=1e-5)
     assert costs.nominal(registry.METHODS["SoTL"]) == pytest.approx(0.81)
+
+
+def test_a_damaged_marker_is_found_and_hides_nothing_else(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL")
+    run(opened, "baselines")
+    index = tasks.indices(opened, ["SoTL"])[0]
+    opened.layout.marker("baselines", index).write_text("{")
+    assert stage_status(opened, STAGE).unfinished == [index]
+    assert len(verify_digests(opened, STAGE, [index])) == 1
+    assert len(stage_status(opened, STAGES["evaluate"]).indices["missing"]) == 2
+    assert not scores_of(opened, "SoTL")
+    assert scores_of(opened, "cell trees")

@@ -13,7 +13,7 @@ import numpy as np
 from stages.baselines import tasks
 from stages.baselines.method import Floats
 from stages.baselines.tasks import Task
-from stages.sources import Source, digests, sources, target_trial
+from stages.sources import Source, digests, marker_of, sources, target_trial
 from stages.stage import Experiment, Input
 from storage_schema import markers
 
@@ -48,10 +48,10 @@ def digest(result: Mapping[str, Any]) -> str:
 
 
 def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
-    """Read the finished indices of a trial; one of another task or of other splits is passed over.
+    """Read the finished indices of a trial; a damaged one, or of another task or other splits, is passed over.
 
     Raises:
-        MarkerError: A marker is damaged.
+        MarkerError: A marker is whole, and its result is of another form.
     """
     origin = next(each for each in sources(experiment) if each.name == source)
     drawn = split_digests(experiment, origin, trial)
@@ -70,8 +70,7 @@ def split_digests(experiment: Experiment, source: Source, trial: int) -> list[di
 def _read(
     experiment: Experiment, index: int, task: Task, drawn: list[dict[str, Any] | None]
 ) -> Result | None:
-    path = experiment.layout.marker(STAGE, index)
-    marker = markers.load(path)
+    path, marker = experiment.layout.marker(STAGE, index), marker_of(experiment, Input(STAGE, index))
     if marker is None or (marker.result.get("task"), marker.result.get("splits")) != (str(task), drawn):
         return None
     with markers.reading(path):
