@@ -76,14 +76,16 @@ def file_digests(path: Path, index: int) -> dict[str, str]:
 
 
 def shared_files(path: Path) -> dict[str, Path]:
-    """Return the store's files that belong to no single architecture, by their paths within it."""
+    """Return the store's files that belong to no single architecture, by their paths within it, in order."""
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(path):
         inside = Path(folder).relative_to(path)
         if str(inside) in TASK_ARRAYS and "c" in folders:
             folders.remove("c")  # the architectures' own
         found |= {str(inside / file): Path(folder) / file for file in files}
-    return found
+    return dict(
+        sorted(found.items())
+    )  # not as the folder lists them: the marker of the same files has the same bytes
 
 
 def write_gathered(path: Path, table: Mapping[str, Variable], values: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from storage_schema import schema
 from storage_schema.create import create
 from storage_schema.read import FeatureMaps, StoreError, feature_map, open_dynamics, raw_map, written
 from storage_schema.schema import Sizes
-from storage_schema.write import ArchitectureWriter, file_digests, object_path
+from storage_schema.write import ArchitectureWriter, file_digests, object_path, shared_files
 from synthetic_store import ATTRIBUTES, static_values
 
 SIZES = Sizes(architectures=3, snapshots=4, layers=9, mini_batches=6)
@@ -159,6 +159,15 @@ def rewriting(store: Path) -> Iterator[None]:
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+def test_what_architectures_share_is_named_in_one_order(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder lists its files as it likes; the marker that names them has the same bytes each time."""
+    named, walk = list(shared_files(store)), os.walk
+    monkeypatch.setattr(
+        os, "walk", lambda top: reversed([(at, under, files[::-1]) for at, under, files in walk(top)])
+    )
+    assert [name for name in shared_files(store) if name in named] == named == sorted(named)
 
 
 def test_maps_read_beside_a_writer_are_whole_and_never_missing(store: Path) -> None:
