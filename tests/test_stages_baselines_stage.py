@@ -6,6 +6,9 @@ import json
 import re
 import shutil
 import sys
+import threading
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,12 +25,12 @@ from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
-from stages.baselines import registry, report, results, tasks
+from stages.baselines import fit, registry, report, results, tasks
 from stages.baselines.config import BaselinesConfig
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, label_free
 from stages.baselines.trace import read_prefix
 from stages.settings import ConfigError
-from stages.stage import Experiment
+from stages.stage import Execution, Experiment
 from storage_schema import markers, splits
 from storage_schema.read import open_dynamics
 
@@ -304,3 +307,33 @@ def test_a_damaged_marker_is_found_and_hides_nothing_else(experiment: Experiment
     assert len(stage_status(opened, STAGES["evaluate"]).indices["missing"]) == 2
     assert not scores_of(opened, "SoTL")
     assert scores_of(opened, "cell trees")
+
+
+def test_the_lease_is_kept_alive_during_a_fit_that_calls_nobody(
+    experiment: Experiment, register: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, threads = [], []
+
+    def should_stop() -> bool:
+        calls.append(threading.current_thread().name)
+        return False
+
+    def slow(train: Prefix, labels: Floats, seed: int) -> object:
+        before, end = len(calls), time.monotonic() + 20
+        while len(calls) < before + 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        threads.append(set(calls[before:]))
+        return lambda prefix: np.arange(len(prefix.architectures), dtype=float)
+
+    monkeypatch.setattr(fit, "BEAT_SECONDS", 0.01)
+    registry.METHODS["slow"] = Method(name="slow", kind="cell", fit=slow, source="test")  # type: ignore[arg-type]
+    opened = only(experiment, "slow")
+    source, task = tasks.find(opened, tasks.indices(opened, ["slow"])[0])
+    execution = Execution(
+        identity="x", should_stop=should_stop, guard=nullcontext, progress=lambda share, note="": None
+    )
+    fit.fit_and_score(opened, source, task, execution)
+    assert threads == [{"lease"}]
+    ended = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == ended

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,6 +20,9 @@ from stages.sources import Source, target_trial
 from stages.stage import Execution, Experiment, Stopped
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from storage_schema import splits
+from storage_schema.lease import LeaseLostError
+
+BEAT_SECONDS = 10.0
 
 
 def fit_and_score(
@@ -36,7 +42,8 @@ def fit_and_score(
         if execution.should_stop():
             raise Stopped(f"{task} is begun again by the next run")
         try:
-            scores, fitted, queried = _one(experiment, source, task, method, tested, snapshot)
+            with _beating(execution):
+                scores, fitted, queried = _one(experiment, source, task, method, tested, snapshot)
         except UnmetNeedError as error:
             scores, fitted, queried = np.full(len(tested), np.nan), 0.0, 0.0
             notes[str(snapshot)] = str(error)
@@ -55,6 +62,25 @@ def fit_and_score(
         "seconds": round(time.perf_counter() - start, 2),
     }
     return result, provenance(fingerprint(choose_device("cpu")), [])
+
+
+@contextmanager
+def _beating(execution: Execution) -> Iterator[None]:
+    """Keep the lease alive: a library's fit takes minutes, and another process would take the index over."""
+    done = threading.Event()
+
+    def beat() -> None:
+        with suppress(LeaseLostError, OSError):  # a lost lease is told where the result would be written
+            while not done.wait(BEAT_SECONDS):
+                execution.should_stop()
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _one(
