@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from pipeline.registry import STAGES
 from stages.stage import Experiment, Input, Stage
@@ -60,7 +59,7 @@ class Identities:
 
     def _marker(self, each: Input) -> Marker | None:
         if each not in self._markers:
-            marker = _load(self._experiment.layout.marker(each.stage, each.index))
+            marker = markers.load_if_readable(self._experiment.layout.marker(each.stage, each.index))
             own = marker is not None and Input(marker.stage, marker.index) == each
             self._markers[each] = marker if own else None
         return self._markers[each]
@@ -82,13 +81,5 @@ class DoneCounter:
         return len(self._done)
 
     def _is_done(self, index: int) -> bool:
-        marker = _load(self._layout.marker(self._stage, index))
+        marker = markers.load_if_readable(self._layout.marker(self._stage, index))
         return marker is not None and (marker.index, marker.identity) == (index, self._wanted[index])
-
-
-def _load(path: Path) -> Marker | None:
-    """A marker that cannot be read proves nothing; running the index says so."""
-    try:
-        return markers.load(path)
-    except markers.MarkerError:
-        return None

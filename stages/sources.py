@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +12,7 @@ from stages.settings import ConfigError
 from stages.stage import Experiment, Input
 from storage_schema import markers
 from storage_schema.errors import UserError
-from storage_schema.markers import Marker, MarkerError
+from storage_schema.layout import Layout
 
 IN_DOMAIN: Final = "in-domain"
 
@@ -56,20 +58,23 @@ def target_trial(experiment: Experiment, trial: int) -> int:
 
 def digests(source: Experiment, each: Input) -> dict[str, Any] | None:
     """Return what the marker of a source's index vouches for; None where there is none that can be read."""
-    marker = marker_of(source, each)
+    marker = markers.load_if_readable(source.layout.marker(each.stage, each.index))
     return None if marker is None else marker.digests
 
 
-def marker_of(experiment: Experiment, each: Input) -> Marker | None:
-    """Return the marker of an index; one that cannot be read proves nothing, and running or verifying it says so."""
-    try:
-        return markers.load(experiment.layout.marker(each.stage, each.index))
-    except MarkerError:
-        return None
-
-
 def _open(experiment: Experiment, path: Path) -> Experiment:
+    """Open another experiment, once for all the indices that ask for it, as long as its files are the same."""
     try:
-        return experiment.open_other(path)
+        layout = Layout(path)
+        states = [file.stat() for file in (layout.config, layout.identity, layout.plan) if file.is_file()]
+        stamp = tuple((state.st_ino, state.st_size, state.st_mtime_ns) for state in states)
+        return _opened(experiment.open_other, path, stamp)
     except UserError as error:
         raise ConfigError(f"evaluation.sources: {error}; or take it out of the list") from error
+
+
+@lru_cache(maxsize=8)
+def _opened(
+    load: Callable[[Path], Experiment], path: Path, _stamp: tuple[tuple[int, ...], ...]
+) -> Experiment:
+    return load(path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,10 +23,13 @@ from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from stages.zero_cost.config import ZeroCostConfig
 from storage_schema.layout import Layout
+from storage_schema.lease import LeaseLostError
 from storage_schema.markers import Marker
 from storage_schema.write import digests
 
 GRAY = ("digits", "fashion_mnist")
+BEAT_SECONDS = 10.0
+"""Between two polls of work that does not poll."""
 COLLECTION = ("architectures", "data", "training", "recording", "labels")
 """Sections that decide the experiment's identity; the others decide that of the stages that read its store."""
 
@@ -107,6 +111,27 @@ class Execution:
     guard: Callable[[], AbstractContextManager[None]]
     progress: Progress
     allow_device_change: bool = False
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Keep the lease alive during work that polls nothing; else another process takes the index over.
+
+        Nothing durable may be written within: the guard belongs to one thread.
+        """
+        done = threading.Event()
+
+        def beat() -> None:
+            with suppress(LeaseLostError, OSError):  # a lost lease is told where the result would be written
+                while not done.wait(BEAT_SECONDS):
+                    self.should_stop()
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,6 +66,14 @@ def load(path: Path) -> Marker | None:
         raise _unreadable(path, error) from error
 
 
+def load_if_readable(path: Path) -> Marker | None:
+    """Read a marker; None also for one that cannot be read: it proves nothing, and running or verifying says so."""
+    try:
+        return load(path)
+    except MarkerError:
+        return None
+
+
 def _digest(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -83,9 +83,8 @@ def shared_files(path: Path) -> dict[str, Path]:
         if str(inside) in TASK_ARRAYS and "c" in folders:
             folders.remove("c")  # the architectures' own
         found |= {str(inside / file): Path(folder) / file for file in files}
-    return dict(
-        sorted(found.items())
-    )  # not as the folder lists them: the marker of the same files has the same bytes
+    # Not as the folder lists them: the marker of the same files has the same bytes.
+    return dict(sorted(found.items()))
 
 
 def write_gathered(path: Path, table: Mapping[str, Variable], values: Mapping[str, Any]) -> None:

@@ -209,7 +209,7 @@ def test_a_package_that_is_installed_later_makes_its_method_stale(
     def unmet(prefix: Prefix) -> Floats:
         raise UnmetNeedError("needs the package a-b")
 
-    registry.METHODS["extra"] = replace(plain("extra", unmet), package="a-b")
+    registry.METHODS["extra"] = replace(plain("extra", unmet), package="a-b", install="")
     opened = only(experiment, "extra")
     assert run(opened, "baselines") == EXIT_DONE
     assert stage_status(opened, STAGE).unfinished == []
@@ -325,7 +325,7 @@ def test_the_lease_is_kept_alive_during_a_fit_that_calls_nobody(
         threads.append(set(calls[before:]))
         return lambda prefix: np.arange(len(prefix.architectures), dtype=float)
 
-    monkeypatch.setattr(fit, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr("stages.stage.BEAT_SECONDS", 0.01)
     registry.METHODS["slow"] = Method(name="slow", kind="cell", fit=slow, source="test")  # type: ignore[arg-type]
     opened = only(experiment, "slow")
     source, task = tasks.find(opened, tasks.indices(opened, ["slow"])[0])

@@ -57,7 +57,8 @@ def wanted_indices(
     if len(stages) > 1:
         raise UserError(f"--array {array} needs one --stage: an index is something else in each of them")
     spec = parse_array(array).within(stages[0].num_tasks(opened))
-    return [index for index in spec.indices if found is None or index in found], spec.throttle
+    among = set(spec.indices if found is None else found)
+    return [index for index in spec.indices if index in among], spec.throttle
 
 
 def _of_methods(opened: Experiment, stages: list[Stage], methods: str) -> list[int]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,9 +17,6 @@ from stages.sources import Source, target_trial
 from stages.stage import Execution, Experiment, Stopped
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from storage_schema import splits
-from storage_schema.lease import LeaseLostError
-
-BEAT_SECONDS = 10.0
 
 
 def fit_and_score(
@@ -42,7 +36,7 @@ def fit_and_score(
         if execution.should_stop():
             raise Stopped(f"{task} is begun again by the next run")
         try:
-            with _beating(execution):
+            with execution.beating():  # a library's fit takes minutes and asks nobody
                 scores, fitted, queried = _one(experiment, source, task, method, tested, snapshot)
         except UnmetNeedError as error:
             scores, fitted, queried = np.full(len(tested), np.nan), 0.0, 0.0
@@ -62,25 +56,6 @@ def fit_and_score(
         "seconds": round(time.perf_counter() - start, 2),
     }
     return result, provenance(fingerprint(choose_device("cpu")), [])
-
-
-@contextmanager
-def _beating(execution: Execution) -> Iterator[None]:
-    """Keep the lease alive: a library's fit takes minutes, and another process would take the index over."""
-    done = threading.Event()
-
-    def beat() -> None:
-        with suppress(LeaseLostError, OSError):  # a lost lease is told where the result would be written
-            while not done.wait(BEAT_SECONDS):
-                execution.should_stop()
-
-    thread = threading.Thread(target=beat, name="lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 def _one(
@@ -106,7 +81,7 @@ def _fit(
 ) -> tuple[Scorer, float]:
     """Fit to the source's training architectures, as far as they were trained at the same mini-batch."""
     if method.package and find_spec(method.package) is None:
-        raise UnmetNeedError(f"it needs the package {method.package}: python -m pip install {method.package}")
+        raise UnmetNeedError(f"it needs the package {method.package}; run `{method.install}`")
     split = _read_split(source.experiment, task.trial)
     train = split.of_size(task.size) if task.size else ()
     if train and snapshot != BEFORE_TRAINING:

@@ -83,6 +83,7 @@ def lc_pfn(weights: Path | None, trust_pickle: bool = False) -> Method:
         needs=frozenset({"validation accuracy"}),
         learned=False,
         package=PACKAGE,
+        install=INSTALL,
     )
 
 

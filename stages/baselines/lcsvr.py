@@ -48,9 +48,7 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
 
     The published description has no scaling, so what its ranges of C and γ mean depends on the unit of accuracies;
     here features are standardized, by statistics of the training architectures alone. Labels are their ranks: a few
-    networks near chance decide squares of accuracies, and with them what hyper-parameters are taken. On real curves
-    ranks order better by 0.03 τ after 10 epochs and 0.01 to 0.02 after 20; after 100, far beyond what is recorded
-    here, accuracies would do so by 0.1.
+    networks near chance decide squares of accuracies, and with them what hyper-parameters are taken.
 
     Args:
         train: n architectures.

@@ -68,6 +68,7 @@ class Method:
         learned: Whether labels play a role; if not, one fit serves every train size.
         columns: Zero-cost columns that it reads, for what a query costs.
         package: Optional package that has to be installed.
+        install: The command that does so.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Method:
     learned: bool = True
     columns: tuple[str, ...] = ()
     package: str | None = None
+    install: str = ""
 
     @property
     def follows_trace(self) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stages.architectures.genotype import OPERATIONS, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
-from stages.baselines.omni_seminas import proxy
+from stages.baselines.omni_seminas import PROXY, proxy
 from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sotl import sum_of_last_epoch
 from stages.training.order import generator
@@ -135,5 +135,7 @@ OMNI_NGB: Final = Method(
     fit=fit,
     source="White et al. 2021, Duan et al. 2020",
     needs=frozenset({"training loss", "zero-cost"}),
+    columns=(PROXY,),
     package="ngboost",
+    install="python -m pip install 'nap2-pipeline[ngboost]'",
 )

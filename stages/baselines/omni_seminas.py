@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
+from stages.baselines.method import Floats, Method, Prefix, Scorer
 from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sequences import NAS_BENCH_201, Tokens, sequences_of
 from stages.baselines.sotl import sum_of_last_epoch
+from stages.baselines.zero_cost import read_columns
 
 if TYPE_CHECKING:
     from stages.baselines.seminas_network import Rounds
@@ -61,9 +62,7 @@ def proxy(prefix: Prefix) -> Floats:
     Raises:
         UnmetNeedError: The column is missing.
     """
-    if PROXY not in prefix.zero_cost:
-        raise UnmetNeedError(f"the zero-cost column {PROXY} is needed; run the stage zero-cost")
-    return prefix.zero_cost[PROXY]
+    return read_columns(prefix, [PROXY])[PROXY]
 
 
 def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = None) -> Scorer:
@@ -105,4 +104,5 @@ OMNI_SEMINAS: Final = Method(
     fit=fit,
     source="White et al. 2021",
     needs=frozenset({"training loss", "zero-cost"}),
+    columns=(PROXY,),
 )

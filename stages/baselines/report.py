@@ -14,7 +14,7 @@ from stages.baselines.results import Result
 from stages.baselines.tasks import BEFORE_TRAINING
 from stages.evaluation.metrics import kendall
 from stages.evaluation.tables import MISSING, plain_table
-from stages.sources import Source, target_trial
+from stages.sources import target_trial
 from stages.stage import Experiment
 from stages.zero_cost.columns import COLUMNS
 from storage_schema import schema, splits
@@ -40,6 +40,11 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
     for source, _ in tasks.blocks(experiment):
         trials = range(source.experiment.config.splits.num_trials)
         found = {trial: results.of_trial(experiment, source.name, trial) for trial in trials}
+        labels = [_labels(experiment, trial) for trial in trials]
+        everything = [result for of_trial in found.values() for result in of_trial]
+        notes = results.notes(everything, steps)
+        folder = source.experiment.layout.split(0)
+        split = splits.read(folder, len(source.experiment.architectures))
         for size in source.experiment.config.splits.train_sizes:
             columns = [f"{step} mb" for step in steps[1:]]
             yield {
@@ -54,10 +59,14 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                     "nominal query s",
                 ],
                 "rows": [
-                    [name, *_cells(experiment, found, name, size), *_costs(source, costs, found, name, size)]
+                    [
+                        name,
+                        *_cells(experiment, found, labels, name, size),
+                        *_costs(len(split.of_size(size)), costs, _of(everything, name, size), name),
+                    ]
                     for name in experiment.config.baselines.chosen
                 ],
-                "notes": _notes(found, steps),
+                "notes": [f"{MISSING} {method}: {note}" for method, note in notes.items()],
             }
 
 
@@ -108,15 +117,20 @@ def _of(found: Sequence[Result], name: str, size: str) -> list[Result]:
     return [each for each in found if each.task.method == name and each.task.size in ("", size)]
 
 
-def _cells(experiment: Experiment, found: Mapping[int, list[Result]], name: str, size: str) -> list[str]:
+def _cells(
+    experiment: Experiment,
+    found: Mapping[int, list[Result]],
+    labels: Sequence[Floats],
+    name: str,
+    size: str,
+) -> list[str]:
     snapshots = experiment.config.recording.snapshots
     taus = np.full((len(found), snapshots), np.nan)
     for trial, everything in found.items():
-        labels = _labels(experiment, trial)
         for result in _of(everything, name, size):
             for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
                 where = slice(None) if snapshot == BEFORE_TRAINING else snapshot - 1
-                taus[trial, where] = kendall(scores, labels)
+                taus[trial, where] = kendall(scores, labels[trial])
     return [_plus_minus(column) for column in taus.T]
 
 
@@ -133,16 +147,12 @@ def _plus_minus(values: Floats) -> str:
     return f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
 
 
-def _costs(
-    source: Source, costs: Costs, found: Mapping[int, list[Result]], name: str, size: str
-) -> list[str]:
+def _costs(trained: int, costs: Costs, mine: Sequence[Result], name: str) -> list[str]:
+    """Return labels, seconds of a fit and of a query, and both by the paper's clock."""
     method = METHODS[name]
-    mine = [result for everything in found.values() for result in _of(everything, name, size)]
     if not mine:
         return [MISSING] * 5
-    folder = source.experiment.layout.split(0)
-    split = splits.read(folder, len(source.experiment.architectures))
-    labels = len(split.of_size(size)) if method.learned else 0
+    labels = trained if method.learned else 0
     fit = float(np.mean([result.fit_seconds.mean() for result in mine]))
     query = float(np.mean([result.query_seconds.mean() for result in mine])) + costs.measured(method)
     return [
@@ -156,12 +166,3 @@ def _costs(
 
 def _seconds(value: float) -> str:
     return MISSING if np.isnan(value) else f"{value:.2g}"
-
-
-def _notes(found: Mapping[int, list[Result]], steps: Sequence[int]) -> list[str]:
-    notes: dict[str, str] = {}
-    for result in (each for everything in found.values() for each in everything):
-        for snapshot, note in result.notes.items():
-            at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
-            notes.setdefault(result.task.method, f"{at}{note}")
-    return [f"{MISSING} {method}: {note}" for method, note in notes.items()]

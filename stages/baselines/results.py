@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from stages.baselines import tasks
 from stages.baselines.method import Floats
-from stages.baselines.tasks import Task
-from stages.sources import Source, digests, marker_of, sources, target_trial
+from stages.baselines.tasks import BEFORE_TRAINING, Task
+from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Experiment, Input
 from storage_schema import markers
 
@@ -61,6 +61,16 @@ def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
     return [result for result in found if result is not None]
 
 
+def notes(found: Iterable[Result], steps: Sequence[int]) -> dict[str, str]:
+    """Return the first thing that each method lacked, with the mini-batch where it was missed."""
+    first: dict[str, str] = {}
+    for result in found:
+        for snapshot, note in result.notes.items():
+            at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
+            first.setdefault(result.task.method, f"{at}{note}")
+    return first
+
+
 def split_digests(experiment: Experiment, source: Source, trial: int) -> list[dict[str, Any] | None]:
     """Return what decides who is tested and who trains."""
     drawn = ((experiment, target_trial(experiment, trial)), (source.experiment, trial))
@@ -70,7 +80,8 @@ def split_digests(experiment: Experiment, source: Source, trial: int) -> list[di
 def _read(
     experiment: Experiment, index: int, task: Task, drawn: list[dict[str, Any] | None]
 ) -> Result | None:
-    path, marker = experiment.layout.marker(STAGE, index), marker_of(experiment, Input(STAGE, index))
+    path = experiment.layout.marker(STAGE, index)
+    marker = markers.load_if_readable(path)
     if marker is None or (marker.result.get("task"), marker.result.get("splits")) != (str(task), drawn):
         return None
     with markers.reading(path):

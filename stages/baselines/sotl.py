@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, label_free
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free
 
 GAMMA: Final = 0.999
 """An epoch's weight relative to the next one's: what Ru et al. settle on, having tried 0.9 to 0.999 (section 4)."""
@@ -62,27 +62,17 @@ def _negated(sums: Floats) -> Floats:
     return np.where(np.isfinite(sums), -sums, np.nan)
 
 
-SOTL: Final = Method(
-    name="SoTL",
-    kind="learning curve",
-    fit=label_free(sum_of_losses),
-    source="Ru et al. 2021",
-    needs=frozenset({"training loss"}),
-    learned=False,
-)
-SOTL_E: Final = Method(
-    name="SoTL-E",
-    kind="learning curve",
-    fit=label_free(sum_of_last_epoch),
-    source="Ru et al. 2021",
-    needs=frozenset({"training loss"}),
-    learned=False,
-)
-SOTL_EMA: Final = Method(
-    name="SoTL-EMA",
-    kind="learning curve",
-    fit=label_free(moving_sum),
-    source="Ru et al. 2021",
-    needs=frozenset({"training loss"}),
-    learned=False,
-)
+def _method(name: str, score: Scorer) -> Method:
+    return Method(
+        name=name,
+        kind="learning curve",
+        fit=label_free(score),
+        source="Ru et al. 2021",
+        needs=frozenset({"training loss"}),
+        learned=False,
+    )
+
+
+SOTL: Final = _method("SoTL", sum_of_losses)
+SOTL_E: Final = _method("SoTL-E", sum_of_last_epoch)
+SOTL_EMA: Final = _method("SoTL-EMA", moving_sum)

@@ -17,6 +17,7 @@ from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor, predict
 from stages.models.sequences import read_sequences
+from stages.sources import Source
 from stages.stage import Experiment
 from storage_schema import splits
 
@@ -30,26 +31,21 @@ class Trial:
     Attributes:
         target: Whose test architectures are scored (R26).
         target_trial: Which of its splits.
-        name: Of the source.
         source: Whose models and training labels are used; the target itself in-domain.
         source_trial: Which of its trials.
     """
 
     target: Experiment
     target_trial: int
-    name: str
-    source: Experiment
+    source: Source
     source_trial: int
-
-    @property
-    def in_domain(self) -> bool:
-        """Whether source and target are one experiment."""
-        return self.source.identity == self.target.identity
 
     @property
     def keys(self) -> list[ModelKey]:
         """The trial's models."""
-        return [key for key in plan.predictors(self.source.config) if key.trial == self.source_trial]
+        return [
+            key for key in plan.predictors(self.source.experiment.config) if key.trial == self.source_trial
+        ]
 
 
 def method_name(key: ModelKey) -> str:
@@ -63,23 +59,20 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
     Returns:
         Contents by variable of `storage_schema.schema.SCORES`; one line by method.
     """
-    target, sizes = trial.target, trial.source.config.splits.train_sizes
+    target, sizes = trial.target, trial.source.experiment.config.splits.train_sizes
     split = _read_split(target, trial.target_trial)
     steps = target.config.recording.steps
     names = [*dict.fromkeys(map(method_name, trial.keys)), *target.config.baselines.chosen]
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
     for key in trial.keys:
         found[names.index(method_name(key)), sizes.index(key.size)] = _model_scores(trial, key, split.test)
-    notes = dict.fromkeys(target.config.baselines.chosen, NOT_SCORED)
-    for result in results.of_trial(target, trial.name, trial.source_trial):
-        method = result.task.method
-        which = [sizes.index(result.task.size)] if result.task.size else list(range(len(sizes)))
-        _fill(found[names.index(method)], which, result)
-        if notes.get(method) == NOT_SCORED:
-            del notes[method]
-        for snapshot, note in result.notes.items():
-            at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
-            notes.setdefault(method, f"{at}{note}")
+    scored = results.of_trial(target, trial.source.name, trial.source_trial)
+    for result in scored:
+        which = [sizes.index(result.task.size)] if result.task.size else range(len(sizes))
+        _fill(found[names.index(result.task.method)], which, result)
+    missing = set(target.config.baselines.chosen) - {result.task.method for result in scored}
+    notes = {name: NOT_SCORED for name in target.config.baselines.chosen if name in missing}
+    notes |= results.notes(scored, steps)
     contents = {
         "predictor": names,
         "size": sizes,
@@ -105,11 +98,11 @@ def _fill(found: NDArray[np.float64], sizes: Sequence[int], result: Result) -> N
 
 def count_twins(trial: Trial) -> dict[str, int]:
     """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
-    split = _read_split(trial.source, trial.source_trial)
+    split = _read_split(trial.source.experiment, trial.source_trial)
     tested = _read_split(trial.target, trial.target_trial).test
     names = [trial.target.architectures[i] for i in tested]
     return {
-        size: with_twin(names, [trial.source.architectures[i] for i in train])
+        size: with_twin(names, [trial.source.experiment.architectures[i] for i in train])
         for size, train in split.train.items()
     }
 
@@ -121,7 +114,9 @@ def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
 def _model_scores(trial: Trial, key: ModelKey, test: Sequence[int]) -> NDArray[np.float64]:
     """Return scores (architecture, snapshot)."""
     count = len(trial.target.config.recording.steps) - 1
-    if not trial.in_domain:
-        return predict(trial.source, key, trial.target, test, count)
-    scores = FrozenPredictor(trial.source, key).scores(read_sequences(trial.source, key, test))
+    if not trial.source.in_domain:
+        return predict(trial.source.experiment, key, trial.target, test, count)
+    scores = FrozenPredictor(trial.source.experiment, key).scores(
+        read_sequences(trial.source.experiment, key, test)
+    )
     return np.broadcast_to(scores, (len(scores), count))

@@ -66,11 +66,11 @@ class EvaluateStage(Stage):
         trial = Trial(
             target=experiment,
             target_trial=target_trial(experiment, number),
-            name=source.name,
-            source=source.experiment,
+            source=source,
             source_trial=number,
         )
-        (contents, notes), twins = score(trial), count_twins(trial)
+        with execution.beating():  # maps of another experiment are encoded for minutes
+            (contents, notes), twins = score(trial), count_twins(trial)
         attributes = {
             "title": "scores of all methods on test architectures",
             "schema_version": schema.VERSION,
