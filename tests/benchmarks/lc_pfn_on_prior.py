@@ -20,8 +20,7 @@ from stages.baselines.lc_pfn import Shape, build, expected, require_package, sav
 from stages.baselines.method import Floats
 
 SMALL: Final = Shape(embedding=128, layers=2, bars=100)
-BATCH, STEPS, WARM_UP, HIGHEST_RATE = 64, 1500, 50, 1e-3
-POOL: Final = 20_000  # curves to learn from: to draw one costs as much as to learn from it
+BATCH, STEPS, WARM_UP, HIGHEST_RATE = 64, 600, 50, 1e-3
 ASKED = 8  # epochs that a batch is asked for, besides the last
 HELD_OUT: Final = 1000
 EPOCHS: Final = (5, 10, 20, 50)
@@ -41,8 +40,7 @@ def train(steps: int = STEPS, shape: Shape = SMALL, seed: int = 0, known: tuple[
     require_package()
 
     generator = np.random.default_rng(seed)
-    pool = torch.tensor(draw(min(POOL, steps * BATCH // 2), seed + 1)[1].T, dtype=torch.float32)
-    values = pool.flatten().sort().values
+    values = torch.tensor(np.sort(draw(HELD_OUT, seed + 1)[1].ravel()), dtype=torch.float32)
     borders = values[torch.linspace(0, len(values) - 1, shape.bars + 1).long()]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -51,8 +49,8 @@ def train(steps: int = STEPS, shape: Shape = SMALL, seed: int = 0, known: tuple[
     rates = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, HIGHEST_RATE, total_steps=steps, pct_start=min(0.3, WARM_UP / steps)
     )
-    for _ in range(steps):
-        curves = pool[:, generator.choice(pool.shape[1], BATCH, replace=False)]
+    for step in range(steps):
+        curves = torch.tensor(draw(BATCH, seed + 2 + step)[1].T, dtype=torch.float32)
         seen = int(np.exp(generator.uniform(*np.log([known[0], known[1] + 1]))))
         later = generator.permutation(np.arange(seen, shape.epochs - 1))[:ASKED]
         chosen = np.concatenate([np.arange(seen), later, [shape.epochs - 1]])
