@@ -31,7 +31,8 @@ test-cluster: .venv/.installed
 # The campaign of faults: kills (on a Slurm cluster of its own too), failed system calls, power cuts, corruption,
 # races, hostile files. Minutes; TORTURE=long runs the full numbers.
 torture: .venv/.installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture tests/cluster/test_cluster_kills.py -m 'torture or cluster'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxschedchunk=1 -v tests/torture tests/cluster/test_cluster_kills.py \
+		-m 'torture or cluster'
 
 lint: .venv/.installed
 	$(BIN)/ruff check .

@@ -12,26 +12,22 @@ from pathlib import Path
 import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
-FIGURES = pytest.StashKey[list[str]]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Begin without figures."""
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what the tests have measured, as these figures are wanted of a run that passed too."""
-    if config.stash[FIGURES]:
+    properties = [each for report in terminalreporter.getreports("passed") for each in report.user_properties]
+    if properties:
         terminalreporter.section("measured")
-        for line in config.stash[FIGURES]:
-            terminalreporter.write_line(line)
+    for _, line in properties:
+        terminalreporter.write_line(str(line))
 
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Take a sentence with what was measured, for the summary of the run."""
-    return request.config.stash[FIGURES].append
+    properties = request.node.user_properties  # these reach the summary from other processes too
+    return lambda line: properties.append(("measured", line))
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(FOLDER):
             item.add_marker(pytest.mark.torture)
+    # The longest first, so that all cores have work to the end.
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/torture/test_torture_system_calls"))
 
 
 @pytest.fixture(scope="session")
