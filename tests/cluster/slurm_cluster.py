@@ -253,7 +253,10 @@ def _munge() -> None:
 def _database() -> None:
     data = HOME / "mysql"
     if not data.exists():
-        _run(["mariadb-install-db", "--user=mysql", f"--datadir={data}", "--skip-test-db"])
+        made = data.with_name("mysql.partial")  # an installation that ended halfway is no database
+        shutil.rmtree(made, ignore_errors=True)
+        _run(["mariadb-install-db", "--user=mysql", f"--datadir={made}", "--skip-test-db"])
+        made.rename(data)
     client = ["mariadb", f"--socket={DATABASE_SOCKET}", "-e"]
     if not _works([*client, "SELECT 1"]):
         # A server that was killed leaves its socket, which is there and which nobody listens to.
@@ -293,6 +296,7 @@ def _run(command: Sequence[str]) -> None:
     log = HOME / "log" / "start.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     quiet = {**environment(), "DEBIAN_FRONTEND": "noninteractive"}
+    quiet.pop("TMPDIR", None)  # it may be closed to the daemons' users
     with log.open("ab") as out:
         done = subprocess.run(
             command, env=quiet, stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=False
