@@ -14,6 +14,8 @@ DEMO ?= runs/demo
 		echo "$$($(PYTHON) --version) is too old, 3.11 is needed; name one: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	@# LC-PFN's own network runs with today's torch, whatever it asks for.
+	$(BIN)/python -m pip install --quiet --no-deps --ignore-requires-python lcpfn==0.1.3
 	@touch $@
 
 demo: .venv/.installed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 import xarray as xr
 from rich.console import Console
 
-from pipeline import verify
+from pipeline import repair, verify
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import change, initialize, load
 from pipeline.registry import STAGES
@@ -178,3 +179,18 @@ def test_a_marker_s_numbers_are_json(made: Path) -> None:
         result = json.loads(path.read_bytes(), parse_constant=refuse)["result"]
         assert math.isfinite(result["seconds"])
         assert set(result["values"]) == set(result["proxy_seconds"]) == set(COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["unit/zarr.json", "score/zarr.json", "zarr.json", "meaning/c/0"])
+def test_repair_makes_what_the_store_has_lost(made: Path, tmp_path: Path, name: str) -> None:
+    root = shutil.copytree(made, tmp_path / "e")
+    experiment, before = load(root), contents(made)
+    (experiment.layout.zero_cost / name).write_bytes(b"{}")
+    found = repair.damage(experiment, [ZERO_COST], None)
+    repair.move_aside(experiment, found)
+    assert repair.rerun(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
+    after = contents(root)
+    store = f"{experiment.layout.zero_cost.name}/"
+    assert {n: after.get(n) for n in before if n.startswith(store)} == {
+        n: content for n, content in before.items() if n.startswith(store)
+    }

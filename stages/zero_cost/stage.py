@@ -40,6 +40,10 @@ class ZeroCostStage(Stage):
             kept = open_derived(path, self.name, schema.ZERO_COST).attrs
             if {name: kept.get(name) for name in attributes} == attributes:
                 return
+        self.restore(experiment)
+
+    def restore(self, experiment: Experiment) -> None:
+        """Create the store, empty; all it holds is gathered from the markers."""
         columns = COLUMNS.values()
         contents = {
             "architecture": experiment.architectures,
@@ -49,7 +53,7 @@ class ZeroCostStage(Stage):
             "source": [column.source for column in columns],
             "provenance": [""] * len(experiment.architectures),
         }
-        create.replace(path, schema.ZERO_COST, contents, attributes)
+        create.replace(experiment.layout.zero_cost, schema.ZERO_COST, contents, self._attributes(experiment))
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Compute all proxies of one architecture; what takes seconds begins again when stopped."""

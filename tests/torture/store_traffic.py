@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline import predict as prediction
+from pipeline.array_spec import parse_array
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED
@@ -103,8 +105,8 @@ class Traffic:
         try:
             while self.go_on():
                 work()
-        except BaseException as error:  # noqa: BLE001  the end of a process: it is reported
-            self.faults.put(f"{type(error).__name__}: {error}")
+        except BaseException:  # noqa: BLE001  the end of a process: it is reported
+            self.faults.put(traceback.format_exc())
 
     def count(self) -> None:
         with self.opened.get_lock():
@@ -186,8 +188,8 @@ def watch(traffic: Traffic) -> None:
         assert set(status.indices["done"]) >= done, "done is no more"
         done.update(status.indices["done"])
         assert status.total == len(traffic.experiment.architectures)
-        assert not status.indices["failed"]
-        assert not status.indices["stale"]
+        assert not status.indices["failed"], status.failures
+        assert not status.indices["stale"], status.indices["stale"]
 
     traffic.repeat(one)
 
@@ -195,16 +197,17 @@ def watch(traffic: Traffic) -> None:
 def watch_by_command(traffic: Traffic) -> None:
     """The same by the command line."""
     command = [sys.executable, "-W", "error", "-m", "pipeline", "status", "--stage", "collect", "--json"]
-    last = 0
+    last: set[int] = set()
 
     def one() -> None:
         nonlocal last
         told = subprocess.run(
             [*command, "-e", str(traffic.experiment.layout.root)], capture_output=True, text=True, check=False
         )
-        assert (told.returncode, told.stderr) == (0, "")
-        done = len(json.loads(told.stdout)["stages"]["collect"]["done"]) if told.stdout else 0
-        assert done >= last
+        assert (told.returncode, told.stderr) == (0, ""), told
+        said = json.loads(told.stdout)["stages"]["collect"]["done"]
+        done = set(parse_array(said).indices if said else ())
+        assert done >= last, last - done
         last = done
 
     traffic.repeat(one)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import forks
 import pytest
+from interposed import Strike
 
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
-from storage_schema import sealed
+from storage_schema import durable
 
 Often = Callable[[int, int], int]
 Figure = Callable[[str], None]
@@ -41,11 +44,25 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     settings = ("cae.epochs=1", "bigru.epochs=2")
     assert forks.pipeline(root, *whole, *(word for each in settings for word in ("--set", each))).code == 0
     contents = forks.contents(root)
-    # What a stopped index has: a checkpoint, here beside markers of all, as nothing depends on it.
+    # What a killed index has, here beside markers of all, as nothing depends on it.
     for index in (3, 4):
         path = load(root).layout.checkpoint("collect", index)
-        sealed.write(path, memoryview(random.Random(index).randbytes(5000)))
+        durable.write(path, _checkpoint(folder / "killed", index))
     return Kept(root, older, contents)
+
+
+def _checkpoint(folder: Path, index: int) -> bytes:
+    """Kill the collection of an index, later each time, until there is a checkpoint."""
+    initialize(folder / "new" / "experiment", "smoke", forks.SETTINGS)
+    words = ("run", "--stage", "collect", "--array", str(index), "--cluster", "inline")
+    for at in itertools.count(300, 40):
+        root = forks.copy(folder / "new" / "experiment", folder / "killed")
+        assert forks.pipeline(root, *words, strike=Strike(kind="kill", at=at)).killed
+        path = load(root).layout.checkpoint("collect", index)
+        if path.is_file():
+            shutil.rmtree(folder / "new")
+            return path.read_bytes()
+    raise AssertionError
 
 
 def victims(root: Path) -> list[Path]:
