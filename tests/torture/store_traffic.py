@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +152,7 @@ def what_is_wrong(
     said = int(np.nansum(curve))
     if marker is not None and (said < data.sizes["snapshot"] or file_digests_differ(experiment, marker)):
         return "it is not what its marker vouches for"
-    for kind, whole in known(experiment, index).items():
+    for kind, whole in maps(experiment, index).items():
         seen = data[kind][index].values
         for k in range(len(seen)):
             there = not np.isnan(seen[k]).all()
@@ -162,17 +161,6 @@ def what_is_wrong(
             if k < said and not there:
                 return f"snapshot {k} of {kind} is not there, though the curves say so"
     return None
-
-
-@lru_cache(maxsize=64)
-def _known(root: Path, index: int) -> dict[str, NDArray[np.float32]]:
-    from pipeline.experiment import load
-
-    return maps(load(root), index)
-
-
-def known(experiment: Experiment, index: int) -> dict[str, NDArray[np.float32]]:
-    return _known(experiment.layout.root, index)
 
 
 def file_digests_differ(experiment: Experiment, marker: markers.Marker) -> bool:
