@@ -98,8 +98,9 @@ def rerun(
         if not of_stage:
             continue
         marked = [each.index for each in of_stage if each.index is not None and each.finished]
-        with lease.exclusive(experiment.layout.lease_lock(stage.name)):
-            stage.restore(experiment)
+        if any(each.index is None for each in of_stage):  # and so no marker vouches for what is shared
+            with lease.exclusive(experiment.layout.lease_lock(stage.name)):
+                stage.restore(experiment)
         worst = worst or run_stage(experiment, stage, sorted(set(marked)), options, console)
     return worst
 

@@ -194,3 +194,19 @@ def test_repair_makes_what_the_store_has_lost(made: Path, tmp_path: Path, name: 
     assert {n: after.get(n) for n in before if n.startswith(store)} == {
         n: content for n, content in before.items() if n.startswith(store)
     }
+
+
+def test_repair_of_an_index_leaves_the_store_until_it_is_gathered(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, an emptied store would stand beside a marker that vouches for a full one."""
+    root = shutil.copytree(made, tmp_path / "e")
+    experiment = load(root)
+    experiment.layout.marker("zero-cost", 1).write_bytes(b"{}")
+    found = repair.damage(experiment, [ZERO_COST], None)
+    assert [each.index for each in found] == [1]
+    repair.move_aside(experiment, found)
+    replaced: list[Path] = []
+    monkeypatch.setattr("stages.zero_cost.stage.create.replace", lambda path, *_: replaced.append(path))
+    assert repair.rerun(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
+    assert replaced == []
