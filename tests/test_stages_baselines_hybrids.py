@@ -18,7 +18,7 @@ from stages.architectures.genotype import NUM_GENOTYPES, Genotype, GenotypeError
 from stages.architectures.layers import NetworkShape, parameters
 from stages.baselines.lcsvr import LCSVR, curve_features
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
-from stages.baselines.omni_ngb import OMNI_NGB
+from stages.baselines.omni_ngb import OMNI_NGB, omni_features
 from stages.baselines.omni_seminas import OMNI_SEMINAS, Bins
 from stages.baselines.seminas import SEMINAS, random_architectures
 from stages.baselines.seminas_network import Rounds
@@ -398,6 +398,30 @@ def test_too_few_labels_for_folds() -> None:
     with pytest.raises(UnmetNeedError, match="needs 6 labels, there are 5"):
         fit("Omni-NGB", rows_of(TRAIN, list(range(5))), LABELS[:5])
     assert np.isfinite(fit("Omni-NGB", rows_of(TRAIN, list(range(6))), LABELS[:6])(TEST)).all()
+
+
+def test_boosting_with_a_plain_normal_is_ngboost_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same boosting steps, scales and predictions as with the library's own distribution, which is slower."""
+    from ngboost.distns import Normal
+
+    from stages.baselines import boosting
+
+    features, targets = omni_features(TRAIN), np.argsort(np.argsort(LABELS)) / len(LABELS)
+    settings = {
+        "tree": {"max_depth": 6, "max_features": 0.7},
+        "boosting": {"n_estimators": 60, "learning_rate": 0.3, "minibatch_frac": 0.6},
+    }
+    ours = boosting.boost(features, targets, 3, **settings)
+    monkeypatch.setattr(boosting, "PlainNormal", Normal)
+    theirs = boosting.boost(features, targets, 3, **settings)
+    assert len(set(ours.scalings)) > 1
+    assert ours.scalings == theirs.scalings
+    tested = omni_features(TEST)
+    for parameter in ("loc", "scale"):
+        np.testing.assert_allclose(
+            ours.pred_dist(tested).params[parameter], theirs.pred_dist(tested).params[parameter], rtol=1e-12
+        )
+    np.testing.assert_allclose(ours.predict(tested), theirs.predict(tested), rtol=1e-12)
 
 
 # Real curves and tables; the full figures are those of tests/benchmarks/lcsvr_beside_last_value.py and

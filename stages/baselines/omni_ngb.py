@@ -50,7 +50,10 @@ def fit(
     if not np.ptp(labels):
         return lambda tested: np.ones(len(omni_features(tested)))  # no density to fit
     targets = ranks(labels) / len(labels)
-    model = _fitted(features, targets, _search(features, targets, seed, draws, trees), seed)
+    # Here, so that listing methods neither waits for it nor needs it.
+    from stages.baselines.boosting import boost
+
+    model = boost(features, targets, seed, **_search(features, targets, seed, draws, trees))
 
     def score(tested: Prefix) -> Floats:
         return np.asarray(model.predict(omni_features(tested)), dtype=np.float64)
@@ -70,13 +73,6 @@ def omni_features(prefix: Prefix) -> Floats:
     one_hot = (operations[:, :, None] == np.array(OPERATIONS)).reshape(len(operations), -1)
     measured = np.stack((proxy(prefix), sum_of_last_epoch(prefix)), axis=1)
     return np.hstack((one_hot, np.nan_to_num(measured, nan=_WORST, neginf=_WORST, posinf=-_WORST)))
-
-
-class _Shared(np.random.RandomState):
-    """A generator that copies of a tree draw from in turn; with copies of it, all trees would draw the same."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
-        return self
 
 
 def _draw(random: np.random.Generator, n: int, trees: tuple[int, int]) -> dict[str, Any]:
@@ -105,28 +101,19 @@ def _search(
     from sklearn.metrics import r2_score
     from sklearn.model_selection import KFold
 
+    from stages.baselines.boosting import boost
+
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = list(
         KFold(FOLDS, shuffle=True, random_state=seed).split(features)
     )
     candidates = [_draw(generator(seed, "omni-ngb", draw), len(targets), trees) for draw in range(draws)]
 
     def goodness(candidate: dict[str, Any], kept: NDArray[np.int64], held: NDArray[np.int64]) -> float:
-        model = _fitted(features[kept], targets[kept], candidate, seed)
+        model = boost(features[kept], targets[kept], seed, **candidate)
         return float(r2_score(targets[held], model.predict(features[held])))
 
     means = [np.mean([goodness(candidate, *fold) for fold in folds]) for candidate in candidates]
     return candidates[int(np.argmax(means))]
-
-
-def _fitted(features: Floats, targets: Floats, candidate: dict[str, Any], seed: int) -> Any:
-    # Here, so that listing methods neither waits for it nor needs it.
-    from ngboost import NGBRegressor
-    from sklearn.tree import DecisionTreeRegressor
-
-    random = _Shared(seed)
-    tree = DecisionTreeRegressor(random_state=random, **candidate["tree"])
-    model = NGBRegressor(Base=tree, random_state=random, verbose=False, **candidate["boosting"])
-    return model.fit(features, targets)
 
 
 OMNI_NGB: Final = Method(
