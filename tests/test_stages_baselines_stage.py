@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, labe
 from stages.baselines.trace import read_prefix
 from stages.settings import ConfigError
 from stages.stage import Execution, Experiment
-from storage_schema import markers, splits
+from storage_schema import markers, schema, splits
 from storage_schema.read import open_dynamics
 
 ROOT = Path(__file__).parents[1]
@@ -67,12 +67,12 @@ def experiment(made: Path, tmp_path: Path) -> Experiment:
 
 
 @pytest.fixture
-def register(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))
-    for module in (tasks, report):
-        monkeypatch.setattr(module, "METHODS", registry.METHODS)
-    for name in ("stages.baselines.stage", "stages.baselines.config", "stages.evaluation.stage"):
-        monkeypatch.setattr(sys.modules[name], "METHODS", registry.METHODS)
+def register() -> Iterator[None]:
+    """What a test adds to the registry is gone after it."""
+    before = dict(registry.METHODS)
+    yield
+    registry.METHODS.clear()
+    registry.METHODS.update(before)
 
 
 def test_label_free_methods_take_an_index_a_trial_and_learned_ones_one_a_fit(experiment: Experiment) -> None:
@@ -295,6 +295,52 @@ def test_seconds_of_a_query_hold_the_trace_that_it_reads(experiment: Experiment)
     assert costs.measured(registry.METHODS["SoTL"]) == pytest.approx(training, rel=1e-5)
     assert costs.measured(registry.METHODS["early stop"]) == pytest.approx(training + validation, rel=1e-5)
     assert costs.nominal(registry.METHODS["SoTL"]) == pytest.approx(0.81)
+
+
+def test_the_table_has_the_seconds_to_each_snapshot_by_both_clocks(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL")
+    run(opened, "baselines")
+    (found,) = report.rows(opened)
+    seconds = xr.open_zarr(opened.layout.dynamics)["seconds"].mean("architecture").values
+    training, validation = (
+        seconds[:, list(schema.ACTIVITIES).index(name)] for name in ("training", "validation")
+    )
+    for k in (1, 2, 3):
+        trained, validated = training[: k + 1].sum(), validation[: k + 1].sum()
+        assert found["seconds"]["seconds of training"][k - 1] == pytest.approx(trained, rel=1e-5)
+        assert found["seconds"]["seconds with validation"][k - 1] == pytest.approx(
+            trained + validated, rel=1e-5
+        )
+    assert found["seconds"]["nominal seconds"] == pytest.approx([0.27, 0.54, 0.81])
+    assert "| nominal seconds " in report.table(opened)[1]
+
+
+def test_what_scores_are_to_be_read_with_is_said_below_both_tables(experiment: Experiment) -> None:
+    opened = only(experiment, "SoTL", "SoTL-E", "early stop")
+    run(opened, "cae", "embed", "bigru", "baselines", "evaluate")
+    below = [each for each in report.table(opened) if " at 3, 6, 9 mb: " in each]
+    assert [line.split(" at ")[0] for line in below] == ["SoTL-E", "early stop"]
+    assert "it is SoTL" in below[0]
+    assert "near chance" in below[1]
+    tables = (opened.layout.evaluation("in-domain") / "tau.md").read_text().splitlines()
+    assert set(below) < set(tables)
+
+
+@pytest.mark.parametrize(
+    ("name", "mini_batches", "said"),
+    [
+        ("SoTL", 1, False),
+        ("SoTL-E", 196, True),
+        ("SoTL-EMA", 196, True),
+        ("SoTL-E", 197, False),
+        ("early stop", 10, True),
+        ("early stop", 20, True),
+        ("early stop", 100, False),
+        ("cell trees", 10, False),
+    ],
+)
+def test_remarks_end_where_their_reason_does(name: str, mini_batches: int, said: bool) -> None:
+    assert bool(registry.METHODS[name].remark(mini_batches, 196)) == said
 
 
 def test_a_damaged_marker_is_found_and_hides_nothing_else(experiment: Experiment) -> None:

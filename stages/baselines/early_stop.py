@@ -8,6 +8,10 @@ import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, label_free
 
+KEPT: Final = 0.9
+"""Share of BatchNorm's running statistics that a mini-batch leaves as it was."""
+LEAST_KEPT: Final = 0.1
+
 
 def last_value(prefix: Prefix) -> Floats:
     """Return (n,) the last validation accuracies; NaN: the network has none.
@@ -32,6 +36,13 @@ def observed(prefix: Prefix) -> Floats:
     return accuracies
 
 
+def _statistics_are_young(mini_batches: int, _epoch: int) -> str:
+    """Say so while BatchNorm's running statistics, renewed by a tenth a mini-batch, hold much of their start."""
+    if KEPT**mini_batches < LEAST_KEPT:
+        return ""
+    return "much of BatchNorm's running statistics is still their initial value, so accuracy is near chance"
+
+
 EARLY_STOP: Final = Method(
     name="early stop",
     kind="learning curve",
@@ -39,4 +50,5 @@ EARLY_STOP: Final = Method(
     source="paper section 4.2",
     needs=frozenset({"validation accuracy"}),
     learned=False,
+    remark=_statistics_are_young,
 )

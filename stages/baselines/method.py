@@ -55,6 +55,11 @@ Scorer = Callable[[Prefix], Floats]
 """Gives (n,) scores, higher is better; NaN: none for this architecture."""
 
 
+def no_remark(_mini_batches: int, _epoch: int) -> str:
+    """Say nothing of the scores of any prefix."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """One way to rank architectures.
@@ -69,6 +74,8 @@ class Method:
         columns: Zero-cost columns that it reads, for what a query costs.
         package: Optional package that has to be installed.
         install: The command that does so.
+        remark: Takes the mini-batches of a prefix and those of an epoch; returns what scores of that prefix are to
+            be read with, nothing where nothing is to be said.
     """
 
     name: str
@@ -80,6 +87,7 @@ class Method:
     columns: tuple[str, ...] = ()
     package: str | None = None
     install: str = ""
+    remark: Callable[[int, int], str] = no_remark
 
     @property
     def follows_trace(self) -> bool:

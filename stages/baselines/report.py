@@ -24,25 +24,32 @@ NOMINAL_SECONDS: Final = 9.0
 """Of 100 mini-batches on the paper's device (R21)."""
 NOMINAL_LABEL_SECONDS: Final = 3600.0
 """Of one training architecture's label (R21)."""
+COSTS: Final = 5
+"""Columns of a table behind those of snapshots."""
 
 
 def table(experiment: Experiment) -> list[str]:
     """Return lines: a table for each source and train size."""
     lines: list[str] = []
     for found in rows(experiment):
-        lines += [found["title"], plain_table([found["heading"], *found["rows"]]), *found["notes"]]
+        empty = [""] * COSTS
+        seconds = [[name, *map(_seconds, found["seconds"][name]), *empty] for name in found["seconds"]]
+        lines += [found["title"], plain_table([found["heading"], *found["rows"], *seconds]), *found["notes"]]
     return lines
 
 
 def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """Yield, for each source and train size, title, heading, a row a method, and why cells are empty."""
+    """Yield, for each source and train size: title, heading, a row a method, seconds to each snapshot, and notes.
+
+    Notes say why cells are empty, and what some are to be read with.
+    """
     steps, costs = experiment.config.recording.steps, Costs(experiment)
     for source, _ in tasks.blocks(experiment):
         trials = range(source.experiment.config.splits.num_trials)
         found = {trial: results.of_trial(experiment, source.name, trial) for trial in trials}
         labels = [_labels(experiment, trial) for trial in trials]
         everything = [result for of_trial in found.values() for result in of_trial]
-        notes = results.notes(everything, steps)
+        notes = [f"{MISSING} {method}: {note}" for method, note in results.notes(everything, steps).items()]
         folder = source.experiment.layout.split(0)
         split = splits.read(folder, len(source.experiment.architectures))
         for size in source.experiment.config.splits.train_sizes:
@@ -66,7 +73,8 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                     ]
                     for name in experiment.config.baselines.chosen
                 ],
-                "notes": [f"{MISSING} {method}: {note}" for method, note in notes.items()],
+                "seconds": costs.to_each_snapshot(),
+                "notes": [*notes, *results.remarks(experiment)],
             }
 
 
@@ -86,21 +94,36 @@ class Costs:
         passes = {COLUMNS[name].proxy: self._columns.get(name, np.nan) for name in method.columns}
         total = sum(passes.values())
         if method.follows_trace:
-            total += self._trace["training"]
+            total += self._trace["training"][-1]
         if "validation accuracy" in method.needs:
-            total += self._trace["validation"]
+            total += self._trace["validation"][-1]
         return float(total)
 
     def nominal(self, method: Method) -> float:
         """Return the same by the paper's clock; what is computed before training counts nothing."""
-        return NOMINAL_SECONDS * self._experiment.config.recording.mini_batches / 100 * method.follows_trace
+        return self._clock()[-1] * method.follows_trace
+
+    def to_each_snapshot(self) -> dict[str, list[float]]:
+        """Return by snapshot what a query of the trace up to it takes: training, with validation, and nominally."""
+        training, validation = self._trace["training"], self._trace["validation"]
+        return {
+            "seconds of training": training.tolist(),
+            "seconds with validation": (training + validation).tolist(),
+            "nominal seconds": self._clock(),
+        }
+
+    def _clock(self) -> list[float]:
+        return [NOMINAL_SECONDS * step / 100 for step in self._experiment.config.recording.steps[1:]]
 
 
-def _trace_seconds(experiment: Experiment) -> dict[str, float]:
+def _trace_seconds(experiment: Experiment) -> dict[str, Floats]:
+    """Return by activity the mean seconds of a network up to each snapshot, the initial one aside."""
     path = experiment.layout.dynamics
     with reading(path):
-        seconds = open_dynamics(path)["seconds"].load().sum("snapshot", min_count=1).mean("architecture")
-        return {str(name): float(seconds.sel(activity=name)) for name in schema.ACTIVITIES}
+        seconds = open_dynamics(path)["seconds"].load().mean("architecture").cumsum("snapshot", skipna=False)
+        return {
+            str(name): seconds.sel(activity=name).values[1:].astype(np.float64) for name in schema.ACTIVITIES
+        }
 
 
 def _column_seconds(experiment: Experiment) -> dict[str, float]:
@@ -151,7 +174,7 @@ def _costs(trained: int, costs: Costs, mine: Sequence[Result], name: str) -> lis
     """Return labels, seconds of a fit and of a query, and both by the paper's clock."""
     method = METHODS[name]
     if not mine:
-        return [MISSING] * 5
+        return [MISSING] * COSTS
     labels = trained if method.learned else 0
     fit = float(np.mean([result.fit_seconds.mean() for result in mine]))
     query = float(np.mean([result.query_seconds.mean() for result in mine])) + costs.measured(method)

@@ -12,7 +12,9 @@ import numpy as np
 
 from stages.baselines import tasks
 from stages.baselines.method import Floats
+from stages.baselines.registry import METHODS
 from stages.baselines.tasks import BEFORE_TRAINING, Task
+from stages.baselines.trace import epoch_mini_batches
 from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Experiment, Input
 from storage_schema import markers
@@ -69,6 +71,20 @@ def notes(found: Iterable[Result], steps: Sequence[int]) -> dict[str, str]:
             at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
             first.setdefault(result.task.method, f"{at}{note}")
     return first
+
+
+def remarks(experiment: Experiment) -> list[str]:
+    """Return a line a method that is to be read with care at some snapshots, and why."""
+    config, found = experiment.config, []
+    for name in config.baselines.chosen:
+        said = {
+            step: METHODS[name].remark(step, epoch_mini_batches(config))
+            for step in config.recording.steps[1:]
+        }
+        where = [str(step) for step, text in said.items() if text]
+        if where:
+            found.append(f"{name} at {', '.join(where)} mb: {said[int(where[0])]}")
+    return found
 
 
 def split_digests(experiment: Experiment, source: Source, trial: int) -> list[dict[str, Any] | None]:

@@ -9,11 +9,12 @@ epoch it is the whole prefix, so SoTL, SoTL-E and SoTL-EMA are one number there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free, no_remark
 
 GAMMA: Final = 0.999
 """An epoch's weight relative to the next one's: what Ru et al. settle on, having tried 0.9 to 0.999 (section 4)."""
@@ -62,7 +63,11 @@ def _negated(sums: Floats) -> Floats:
     return np.where(np.isfinite(sums), -sums, np.nan)
 
 
-def _method(name: str, score: Scorer) -> Method:
+def _same_as_sotl(mini_batches: int, epoch: int) -> str:
+    return "within the first epoch it is SoTL, one row for both" if mini_batches <= epoch else ""
+
+
+def _method(name: str, score: Scorer, remark: Callable[[int, int], str] = no_remark) -> Method:
     return Method(
         name=name,
         kind="learning curve",
@@ -70,9 +75,10 @@ def _method(name: str, score: Scorer) -> Method:
         source="Ru et al. 2021",
         needs=frozenset({"training loss"}),
         learned=False,
+        remark=remark,
     )
 
 
 SOTL: Final = _method("SoTL", sum_of_losses)
-SOTL_E: Final = _method("SoTL-E", sum_of_last_epoch)
-SOTL_EMA: Final = _method("SoTL-EMA", moving_sum)
+SOTL_E: Final = _method("SoTL-E", sum_of_last_epoch, _same_as_sotl)
+SOTL_EMA: Final = _method("SoTL-EMA", moving_sum, _same_as_sotl)

@@ -8,7 +8,7 @@ import numpy as np
 
 from stages.baselines.method import TRACE, Floats, Method, Prefix
 from stages.datasets.config import TRAINING_IMAGES
-from stages.stage import Experiment
+from stages.stage import Experiment, ExperimentConfig
 from stages.training.order import batches_per_epoch
 from storage_schema import schema
 from storage_schema.read import open_derived, open_dynamics, reading
@@ -33,8 +33,7 @@ def read_prefix(
     loss, accuracy = np.empty((len(architectures), 0)), np.empty((len(architectures), 0))
     if method.needs & TRACE and steps:
         loss, accuracy = _curves(experiment, architectures, steps)
-    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
-    epoch = batches_per_epoch(images, config.training.batch_size)
+    epoch = epoch_mini_batches(config)
     return Prefix(
         architectures=tuple(experiment.architectures[i] for i in architectures),
         shape=config.network_shape,
@@ -45,6 +44,12 @@ def read_prefix(
         schedule_epochs=config.training.epochs,
         zero_cost=_zero_cost(experiment, architectures) if "zero-cost" in method.needs else {},
     )
+
+
+def epoch_mini_batches(config: ExperimentConfig) -> int:
+    """Return how many mini-batches an epoch of training has."""
+    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
+    return batches_per_epoch(images, config.training.batch_size)
 
 
 def _curves(

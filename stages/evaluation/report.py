@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from stages.baselines import results
 from stages.baselines.registry import METHODS
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Comparison, Summary, TrialScores
@@ -50,6 +51,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
             tau_table(summaries, columns),
             *_undefined(stores, size),
             *_notes(stores),
+            *(f"{line}\n" for line in results.remarks(experiment)),
         ]
         short += section
         text += [
