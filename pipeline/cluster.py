@@ -154,7 +154,7 @@ class Chain:
         jobs = [self._submit(self._array(stage, tasks)) for tasks in arrays]
         jobs += sorted({task.job for task in queued.values()})
         if jobs:
-            self._link(stage.name, following.name if following else None, jobs)
+            self._link(stage, following.name if following else None, jobs)
         elif not self.after:
             gather.finalise(self._experiment, stage)
             self.inline.append(stage.name)
@@ -190,17 +190,17 @@ class Chain:
         task = IndexTask(self._root, stage.name, self._options.allow_device_change, patient=True)
         return Job(task=task, stage=stage.name, indices=tasks, after=tuple(self.after))
 
-    def _link(self, done: str, following: str | None, jobs: list[str]) -> None:
+    def _link(self, done: Stage, following: str | None, jobs: list[str]) -> None:
         """Submit the step after a stage; one that is queued already, and waits for all these jobs, stays."""
-        name = link_name(done, following)
+        name, afterany = link_name(done.name, following), following is None or not done.required
         for each in self._view.submissions:
             task = self._view.tasks.get((each.job, 0))
             if each.stage == name and task is not None and not task.hopeless and set(jobs) <= set(each.after):
                 self.after = [each.job]
                 return
         self._withdraw(name)
-        work = LinkTask(self._root, done, following)
-        job = Job(task=work, stage=name, indices=[[0]], after=tuple(jobs), afterany=following is None)
+        work = LinkTask(self._root, done.name, following)
+        job = Job(task=work, stage=name, indices=[[0]], after=tuple(jobs), afterany=afterany)
         self.after = [self._submit(job)]
 
     def _submit(self, job: Job) -> str:

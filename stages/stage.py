@@ -155,6 +155,8 @@ class Stage(Protocol):
     """The protocol of every stage; its module's functions need torch only inside `run`."""
 
     name: str
+    required: bool = True
+    """Whether nothing after it is worth beginning where some of its indices fail."""
 
     def num_tasks(self, experiment: Experiment) -> int:
         """Return the number of indices."""

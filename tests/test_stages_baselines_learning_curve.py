@@ -23,7 +23,7 @@ from stages.baselines.early_stop import EARLY_STOP
 from stages.baselines.lc_pfn import LcPfnError, Shape
 from stages.baselines.lce_m import LCE_M, extrapolate
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
-from stages.baselines.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum
+from stages.baselines.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
 
 EPOCHS = np.arange(1.0, 21)
 SHAPE = NetworkShape(channels=4, cells_per_stage=1, classes=10, image_size=8)
@@ -59,9 +59,12 @@ def test_sums_are_those_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize("mini_batches", [1, 2, 3])
-def test_up_to_an_epoch_the_three_sums_are_one_number(mini_batches: int) -> None:
+def test_up_to_an_epoch_the_three_sums_are_one_number_and_one_row(mini_batches: int) -> None:
     asked = prefix(np.array(LOSSES)[:, :mini_batches])
-    assert scores(SOTL, asked).tolist() == scores(SOTL_E, asked).tolist() == scores(SOTL_EMA, asked).tolist()
+    assert scores(SOTL, asked).tolist() == sum_of_last_epoch(asked).tolist() == moving_sum(asked).tolist()
+    for method in (SOTL_E, SOTL_EMA):
+        with pytest.raises(UnmetNeedError, match="it is SoTL"):
+            scores(method, asked)
 
 
 def test_beyond_an_epoch_the_sums_differ() -> None:

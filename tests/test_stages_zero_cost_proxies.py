@@ -380,12 +380,22 @@ def test_a_failure_or_an_infinity_costs_its_own_number_alone() -> None:
     assert set(found.seconds) == set(found.values) == {"jacov", "synflow", "pnorm"}
 
 
-def test_memory_that_is_not_there_is_no_result() -> None:
-    def fails(module: nn.Module, images: Batch) -> dict[str, float]:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+def too_much(module: nn.Module, images: Batch) -> dict[str, float]:
+    return {"jacov": float(torch.empty(1 << 55).sum())}
 
-    with pytest.raises(torch.OutOfMemoryError):
-        measure(network(), batch(), lambda: None, {"jacov": Proxy(compute=fails)})
+
+def out_of_memory(module: nn.Module, images: Batch) -> dict[str, float]:
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def broken_device(module: nn.Module, images: Batch) -> dict[str, float]:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize("compute", [too_much, out_of_memory, broken_device])
+def test_what_the_machine_lacks_is_no_result(compute: Callable[[nn.Module, Batch], dict[str, float]]) -> None:
+    with pytest.raises(RuntimeError, match=r"memory|CUDA"):
+        measure(network(), batch(), lambda: None, {"jacov": Proxy(compute=compute)})
 
 
 def test_noise_has_the_shape_of_the_batch_and_does_not_change() -> None:

@@ -197,16 +197,18 @@ def _here(
 
     from pipeline.run import run_stage, summary
     from pipeline.status import stage_status
+    from slurm.preemption import EXIT_STOPPED
 
     console = Console(stderr=True, highlight=False)
     code, report = 0, {}
     for each in stages:
-        code = run_stage(opened, each, wanted, options, console)
+        ended = run_stage(opened, each, wanted, options, console)
+        code = ended or code
         status = stage_status(opened, each)
         report[each.name] = {state: len(found) for state, found in status.indices.items()}
         if not as_json:
             print("\n".join([summary(status), *each.report(opened)]))
-        if code:
+        if ended and (each.required or ended == EXIT_STOPPED):
             break
     if as_json:
         print(json.dumps(report))

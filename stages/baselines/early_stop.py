@@ -36,7 +36,7 @@ def observed(prefix: Prefix) -> Floats:
     return accuracies
 
 
-def _statistics_are_young(mini_batches: int, _epoch: int) -> str:
+def _statistics_are_young(mini_batches: int) -> str:
     """Say so while BatchNorm's running statistics, renewed by a tenth a mini-batch, hold much of their start."""
     if KEPT**mini_batches < LEAST_KEPT:
         return ""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stages.baselines.method import Floats, Method, Scorer, UnmetNeedError
-from stages.baselines.results import split_digests
+from stages.baselines.results import decided_by
 from stages.baselines.tasks import BEFORE_TRAINING, Task
 from stages.baselines.trace import read_prefix
 from stages.models import plan
@@ -17,6 +17,8 @@ from stages.sources import Source, target_trial
 from stages.stage import Execution, Experiment, Stopped
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from storage_schema import splits
+
+Seconds = tuple[float | None, float | None]
 
 
 def fit_and_score(
@@ -31,28 +33,27 @@ def fit_and_score(
     make_deterministic(config.baselines.threads)
     method = config.baselines.method(task.method)
     tested = _read_split(experiment, target_trial(experiment, task.trial)).test
-    rows, notes, fits, queries = [], {}, [], []
+    rows, notes, seconds = [], {}, []
     for position, snapshot in enumerate(task.snapshots):
         if execution.should_stop():
             raise Stopped(f"{task} is begun again by the next run")
         try:
             with execution.beating():  # a library's fit takes minutes and asks nobody
-                scores, fitted, queried = _one(experiment, source, task, method, tested, snapshot)
+                scores, spent = _one(experiment, source, task, method, tested, snapshot)
         except UnmetNeedError as error:
-            scores, fitted, queried = np.full(len(tested), np.nan), 0.0, 0.0
+            scores, spent = np.full(len(tested), np.nan), (None, None)
             notes[str(snapshot)] = str(error)
         rows.append([float(value) if np.isfinite(value) else None for value in scores])
-        fits.append(round(fitted, 4))
-        queries.append(round(queried, 6))
+        seconds.append(spent)
         execution.progress((position + 1) / len(task.snapshots), f"{position + 1} of {len(task.snapshots)}")
     result = {
         "task": str(task),
-        "splits": split_digests(experiment, source, task.trial),
+        "decided_by": decided_by(experiment, source, task),
         "snapshots": list(task.snapshots),
         "scores": rows,
         "notes": notes,
-        "fit_seconds": fits,
-        "query_seconds": queries,
+        "fit_seconds": [fitted for fitted, _ in seconds],
+        "query_seconds": [queried for _, queried in seconds],
         "seconds": round(time.perf_counter() - start, 2),
     }
     return result, provenance(fingerprint(choose_device("cpu")), [])
@@ -65,7 +66,7 @@ def _one(
     method: Method,
     tested: tuple[int, ...],
     snapshot: int,
-) -> tuple[Floats, float, float]:
+) -> tuple[Floats, Seconds]:
     """Return scores, seconds of the fit, and seconds of scoring one architecture."""
     scorer, fitted = _fit(experiment, source, task, method, snapshot)
     prefix = read_prefix(experiment, tested, snapshot, method)
@@ -73,7 +74,7 @@ def _one(
     scores = scorer(prefix)
     if scores.shape != (len(tested),):
         raise ValueError(f"{method.name} gave scores of shape {scores.shape} for {len(tested)} architectures")
-    return scores, fitted, (time.perf_counter() - start) / len(tested)
+    return scores, (round(fitted, 4), round((time.perf_counter() - start) / len(tested), 6))
 
 
 def _fit(

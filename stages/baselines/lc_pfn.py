@@ -203,8 +203,8 @@ def read(path: Path, trust_pickle: bool) -> tuple[Any, int]:
         return _read_safetensors(path)
     if not trust_pickle:
         raise LcPfnError(
-            f"{path} is a pickle, which may run any code when it is read; say that it is trusted, if it is, "
-            f"or name a {SAFE_SUFFIX} file"
+            f"{path} is a pickle, which may run any code when it is read; if it is trusted, "
+            f"--set baselines.trust_lc_pfn_pickle=true, or name a {SAFE_SUFFIX} file"
         )
     return _unpickled(path), PUBLISHED_EPOCHS
 

@@ -55,7 +55,7 @@ Scorer = Callable[[Prefix], Floats]
 """Gives (n,) scores, higher is better; NaN: none for this architecture."""
 
 
-def no_remark(_mini_batches: int, _epoch: int) -> str:
+def no_remark(_mini_batches: int) -> str:
     """Say nothing of the scores of any prefix."""
     return ""
 
@@ -74,8 +74,7 @@ class Method:
         columns: Zero-cost columns that it reads, for what a query costs.
         package: Optional package that has to be installed.
         install: The command that does so.
-        remark: Takes the mini-batches of a prefix and those of an epoch; returns what scores of that prefix are to
-            be read with, nothing where nothing is to be said.
+        remark: Takes the mini-batches of a prefix; returns what its scores are to be read with, if anything.
     """
 
     name: str
@@ -87,7 +86,7 @@ class Method:
     columns: tuple[str, ...] = ()
     package: str | None = None
     install: str = ""
-    remark: Callable[[int, int], str] = no_remark
+    remark: Callable[[int], str] = no_remark
 
     @property
     def follows_trace(self) -> bool:

@@ -9,72 +9,75 @@ import numpy as np
 
 from stages.baselines import results, tasks
 from stages.baselines.method import Floats, Method
+from stages.baselines.proxies import mean_seconds
 from stages.baselines.registry import METHODS
 from stages.baselines.results import Result
 from stages.baselines.tasks import BEFORE_TRAINING
-from stages.evaluation.metrics import kendall
-from stages.evaluation.tables import MISSING, plain_table
+from stages.evaluation.metrics import UPPER_HALF, kendall, upper_half
+from stages.evaluation.tables import MISSING, histogram_table, plain_table
 from stages.sources import target_trial
 from stages.stage import Experiment
 from stages.zero_cost.columns import COLUMNS
 from storage_schema import schema, splits
-from storage_schema.read import open_derived, open_dynamics, reading
+from storage_schema.read import open_dynamics, reading
 
 NOMINAL_SECONDS: Final = 9.0
 """Of 100 mini-batches on the paper's device (R21)."""
 NOMINAL_LABEL_SECONDS: Final = 3600.0
 """Of one training architecture's label (R21)."""
-COSTS: Final = 5
-"""Columns of a table behind those of snapshots."""
+HEADINGS: Final = ("labels", "fit s", "query s", "nominal labels s", "nominal query s")
+"""What a method costs, behind the columns of snapshots."""
+COSTS: Final = len(HEADINGS)
 
 
 def table(experiment: Experiment) -> list[str]:
-    """Return lines: a table for each source and train size."""
+    """Return lines: two tables for each source and train size, of all architectures tested and of the upper half."""
     lines: list[str] = []
     for found in rows(experiment):
         empty = [""] * COSTS
-        seconds = [[name, *map(_seconds, found["seconds"][name]), *empty] for name in found["seconds"]]
+        seconds = [[name, *map(_seconds, values), *empty] for name, values in found["seconds"].items()]
         lines += [found["title"], plain_table([found["heading"], *found["rows"], *seconds]), *found["notes"]]
+        lines += ["", f"{UPPER_HALF} by accuracy"]
+        lines += [plain_table([found["heading"][:-COSTS], *found["upper_half"]])]
+        lines += [histogram_table(np.array(found["labels"]))]
     return lines
 
 
 def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """Yield, for each source and train size: title, heading, a row a method, seconds to each snapshot, and notes.
+    """Yield what is to be shown of each source and train size, as plain data.
 
-    Notes say why cells are empty, and what some are to be read with.
+    Yields:
+        `title` and `heading`; `rows` and `upper_half` of τ, one a method; `seconds` up to each snapshot; `notes`: why
+        cells are empty, and what some are to be read with; `labels` of the tested architectures, fractions (R20, R22).
     """
     steps, costs = experiment.config.recording.steps, Costs(experiment)
+    chosen = experiment.config.baselines.chosen
     for source, _ in tasks.blocks(experiment):
         trials = range(source.experiment.config.splits.num_trials)
         found = {trial: results.of_trial(experiment, source.name, trial) for trial in trials}
-        labels = [_labels(experiment, trial) for trial in trials]
+        tested = [_labels(experiment, trial) for trial in trials]
+        labels = [np.array(list(of_trial.values())) for of_trial in tested]
         everything = [result for of_trial in found.values() for result in of_trial]
-        notes = [f"{MISSING} {method}: {note}" for method, note in results.notes(everything, steps).items()]
-        folder = source.experiment.layout.split(0)
-        split = splits.read(folder, len(source.experiment.architectures))
+        notes = results.note_lines([results.notes(experiment, source.name, found)])
+        split = splits.read(source.experiment.layout.split(0), len(source.experiment.architectures))
         for size in source.experiment.config.splits.train_sizes:
-            columns = [f"{step} mb" for step in steps[1:]]
+            taus = {name: _taus(experiment, found, labels, name, size) for name in chosen}
+            trained = len(split.of_size(size))
             yield {
                 "title": f"{source.name}, train size {size}: Kendall τ-b, mean ± deviation over {len(trials)} trials",
-                "heading": [
-                    "method",
-                    *columns,
-                    "labels",
-                    "fit s",
-                    "query s",
-                    "nominal labels s",
-                    "nominal query s",
-                ],
+                "heading": ["method", *(f"{step} mb" for step in steps[1:]), *HEADINGS],
                 "rows": [
                     [
                         name,
-                        *_cells(experiment, found, labels, name, size),
-                        *_costs(len(split.of_size(size)), costs, _of(everything, name, size), name),
+                        *map(_plus_minus, taus[name][0].T),
+                        *_costs(trained, costs, _of(everything, name, size), name),
                     ]
-                    for name in experiment.config.baselines.chosen
+                    for name in chosen
                 ],
+                "upper_half": [[name, *map(_plus_minus, taus[name][1].T)] for name in chosen],
                 "seconds": costs.to_each_snapshot(),
                 "notes": [*notes, *results.remarks(experiment)],
+                "labels": list({i: y for trial in tested for i, y in trial.items()}.values()),
             }
 
 
@@ -87,7 +90,7 @@ class Costs:
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
         self._trace = _trace_seconds(experiment)
-        self._columns = _column_seconds(experiment)
+        self._columns = mean_seconds(experiment)
 
     def measured(self, method: Method) -> float:
         """Return the mean seconds of a network's trace, up to the last snapshot, and of its zero-cost columns."""
@@ -103,13 +106,13 @@ class Costs:
         """Return the same by the paper's clock; what is computed before training counts nothing."""
         return self._clock()[-1] * method.follows_trace
 
-    def to_each_snapshot(self) -> dict[str, list[float]]:
+    def to_each_snapshot(self) -> dict[str, list[float | None]]:
         """Return by snapshot what a query of the trace up to it takes: training, with validation, and nominally."""
         training, validation = self._trace["training"], self._trace["validation"]
         return {
-            "seconds of training": training.tolist(),
-            "seconds with validation": (training + validation).tolist(),
-            "nominal seconds": self._clock(),
+            "seconds of training": _or_none(training),
+            "seconds with validation": _or_none(training + validation),
+            "nominal seconds": [*self._clock()],
         }
 
     def _clock(self) -> list[float]:
@@ -117,50 +120,50 @@ class Costs:
 
 
 def _trace_seconds(experiment: Experiment) -> dict[str, Floats]:
-    """Return by activity the mean seconds of a network up to each snapshot, the initial one aside."""
+    """Return by activity the mean seconds of a network up to each snapshot.
+
+    What is trained up to the initial snapshot counts; its validation does not, as no method reads it.
+    """
     path = experiment.layout.dynamics
     with reading(path):
-        seconds = open_dynamics(path)["seconds"].load().mean("architecture").cumsum("snapshot", skipna=False)
-        return {
-            str(name): seconds.sel(activity=name).values[1:].astype(np.float64) for name in schema.ACTIVITIES
-        }
+        mean = open_dynamics(path)["seconds"].load().mean("architecture")
+        seconds = {str(name): mean.sel(activity=name).values.astype(np.float64) for name in schema.ACTIVITIES}
+    seconds["validation"][0] = 0.0
+    return {name: values.cumsum()[1:] for name, values in seconds.items()}
 
 
-def _column_seconds(experiment: Experiment) -> dict[str, float]:
-    path = experiment.layout.zero_cost
-    if not (path / "zarr.json").is_file():
-        return {}
-    store = open_derived(path, "zero-cost", schema.ZERO_COST)
-    with reading(path):
-        mean = store["seconds"].mean("architecture").values
-        return {str(name): float(value) for name, value in zip(store["proxy"].values, mean, strict=True)}
+def _or_none(values: Floats) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _of(found: Sequence[Result], name: str, size: str) -> list[Result]:
     return [each for each in found if each.task.method == name and each.task.size in ("", size)]
 
 
-def _cells(
+def _taus(
     experiment: Experiment,
     found: Mapping[int, list[Result]],
     labels: Sequence[Floats],
     name: str,
     size: str,
-) -> list[str]:
-    snapshots = experiment.config.recording.snapshots
-    taus = np.full((len(found), snapshots), np.nan)
+) -> Floats:
+    """Return (2, trials, snapshots): τ on all tested architectures, and on their upper half by accuracy (R20)."""
+    taus = np.full((2, len(found), experiment.config.recording.snapshots), np.nan)
     for trial, everything in found.items():
+        upper = upper_half(labels[trial])
         for result in _of(everything, name, size):
             for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
                 where = slice(None) if snapshot == BEFORE_TRAINING else snapshot - 1
-                taus[trial, where] = kendall(scores, labels[trial])
-    return [_plus_minus(column) for column in taus.T]
+                taus[0, trial, where] = kendall(scores, labels[trial])
+                taus[1, trial, where] = kendall(scores[upper], labels[trial][upper])
+    return taus
 
 
-def _labels(experiment: Experiment, trial: int) -> Floats:
+def _labels(experiment: Experiment, trial: int) -> dict[int, float]:
+    """Return the label of every architecture tested, by index in the plan."""
     folder = experiment.layout.split(target_trial(experiment, trial))
     split = splits.read(folder, len(experiment.architectures))
-    return np.array([split.labels[i] for i in split.test])
+    return {i: split.labels[i] for i in split.test}
 
 
 def _plus_minus(values: Floats) -> str:
@@ -173,11 +176,12 @@ def _plus_minus(values: Floats) -> str:
 def _costs(trained: int, costs: Costs, mine: Sequence[Result], name: str) -> list[str]:
     """Return labels, seconds of a fit and of a query, and both by the paper's clock."""
     method = METHODS[name]
-    if not mine:
+    fits = np.array([second for result in mine for second in result.fit_seconds])
+    queries = np.array([second for result in mine for second in result.query_seconds])
+    if np.isnan(fits).all():  # nothing was fitted, so nothing was asked
         return [MISSING] * COSTS
     labels = trained if method.learned else 0
-    fit = float(np.mean([result.fit_seconds.mean() for result in mine]))
-    query = float(np.mean([result.query_seconds.mean() for result in mine])) + costs.measured(method)
+    fit, query = float(np.nanmean(fits)), float(np.nanmean(queries)) + costs.measured(method)
     return [
         str(labels),
         _seconds(fit),
@@ -187,5 +191,5 @@ def _costs(trained: int, costs: Costs, mine: Sequence[Result], name: str) -> lis
     ]
 
 
-def _seconds(value: float) -> str:
-    return MISSING if np.isnan(value) else f"{value:.2g}"
+def _seconds(value: float | None) -> str:
+    return MISSING if value is None or np.isnan(value) else f"{value:.2g}"

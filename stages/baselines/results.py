@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from stages.baselines import tasks
+from stages.baselines import proxies, tasks
 from stages.baselines.method import Floats
-from stages.baselines.registry import METHODS
+from stages.baselines.registry import LC_PFN, METHODS
 from stages.baselines.tasks import BEFORE_TRAINING, Task
-from stages.baselines.trace import epoch_mini_batches
+from stages.evaluation import metrics
+from stages.evaluation.tables import MISSING
+from stages.settings import identity_settings
 from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Experiment, Input
-from storage_schema import markers
+from storage_schema import markers, write
 
 STAGE = "baselines"
+NOT_SCORED = "not scored; run --stage baselines, or see: pipeline status"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,8 @@ class Result:
     Attributes:
         scores: (snapshots, tested architectures), higher is better; NaN: none.
         notes: By snapshot, why a method has no scores there.
-        fit_seconds: (snapshots,).
-        query_seconds: (snapshots,) of scoring one architecture, its training aside.
+        fit_seconds: (snapshots,); NaN where nothing was fitted.
+        query_seconds: (snapshots,) of scoring one architecture, its training aside; NaN where nothing was scored.
         digest: Of the scores.
     """
 
@@ -50,55 +54,111 @@ def digest(result: Mapping[str, Any]) -> str:
 
 
 def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
-    """Read the finished indices of a trial; a damaged one, or of another task or other splits, is passed over.
+    """Read the finished indices of a trial; a damaged one, or of other settings or inputs, is passed over.
 
     Raises:
         MarkerError: A marker is whole, and its result is of another form.
     """
     origin = next(each for each in sources(experiment) if each.name == source)
-    drawn = split_digests(experiment, origin, trial)
     found = [
-        _read(experiment, index, task, drawn) for index, task in tasks.of_trial(experiment, source, trial)
+        _read(experiment, origin, index, task) for index, task in tasks.of_trial(experiment, source, trial)
     ]
     return [result for result in found if result is not None]
 
 
-def notes(found: Iterable[Result], steps: Sequence[int]) -> dict[str, str]:
-    """Return the first thing that each method lacked, with the mini-batch where it was missed."""
-    first: dict[str, str] = {}
-    for result in found:
-        for snapshot, note in result.notes.items():
-            at = f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
-            first.setdefault(result.task.method, f"{at}{note}")
-    return first
+def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Result]]) -> dict[str, str]:
+    """Return by method why there are empty cells, a reason a line.
+
+    Args:
+        experiment: Whose test architectures are scored.
+        source: Name of the source.
+        found: What `of_trial` returned, by trial.
+    """
+    said: dict[str, dict[str, None]] = {}
+
+    def say(method: str, why: str) -> None:
+        said.setdefault(method, {})[why] = None  # each once, in this order
+
+    for trial, results in found.items():
+        done = {result.index for result in results}
+        for index, task in tasks.of_trial(experiment, source, trial):
+            if index not in done:
+                say(task.method, NOT_SCORED)
+        for result in results:
+            for snapshot, note in result.notes.items():
+                say(result.task.method, _at(experiment, snapshot) + note)
+            for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
+                if metrics.is_constant(scores):
+                    say(
+                        result.task.method,
+                        f"{_at(experiment, snapshot)}one score for all of trial {trial}: no order",
+                    )
+    return {method: "\n".join(why) for method, why in said.items()}
+
+
+def note_lines(notes: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return what `notes` said, of one or more trials, as a line a method, each reason once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for each in notes:
+        for method, why in each.items():
+            reasons.setdefault(method, {}).update(dict.fromkeys(why.splitlines()))
+    return [f"{MISSING} {method}: {'; '.join(why)}" for method, why in reasons.items()]
+
+
+def _at(experiment: Experiment, snapshot: int) -> str:
+    steps = experiment.config.recording.steps
+    return f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
 
 
 def remarks(experiment: Experiment) -> list[str]:
     """Return a line a method that is to be read with care at some snapshots, and why."""
     config, found = experiment.config, []
     for name in config.baselines.chosen:
-        said = {
-            step: METHODS[name].remark(step, epoch_mini_batches(config))
-            for step in config.recording.steps[1:]
-        }
+        said = {step: METHODS[name].remark(step) for step in config.recording.steps[1:]}
         where = [str(step) for step, text in said.items() if text]
         if where:
             found.append(f"{name} at {', '.join(where)} mb: {said[int(where[0])]}")
     return found
 
 
-def split_digests(experiment: Experiment, source: Source, trial: int) -> list[dict[str, Any] | None]:
-    """Return what decides who is tested and who trains."""
-    drawn = ((experiment, target_trial(experiment, trial)), (source.experiment, trial))
-    return [digests(each, Input("split", number)) for each, number in drawn]
+def settings(experiment: Experiment, source: Source, task: Task) -> dict[str, Any]:
+    """Return what decides a task's scores besides the split of the tested architectures.
+
+    What learns nothing reads nothing of the source.
+    """
+    method, baselines = METHODS[task.method], experiment.config.baselines
+    read = (experiment, source.experiment) if method.learned else (experiment,)
+    found: dict[str, Any] = {**identity_settings(baselines), "task": str(task)}
+    if method.package:
+        found["package"] = _version(method.package)
+    if task.method == LC_PFN:
+        found["weights"] = write.digest(baselines.weights) if baselines.weights else None
+        found["trusted"] = baselines.trust_lc_pfn_pickle
+    if "zero-cost" in method.needs:
+        found["zero-cost"] = [proxies.state(each) for each in read]
+    if not source.in_domain:
+        found["split"] = digests(source.experiment, Input("split", task.trial))
+    return found
 
 
-def _read(
-    experiment: Experiment, index: int, task: Task, drawn: list[dict[str, Any] | None]
-) -> Result | None:
+def decided_by(experiment: Experiment, source: Source, task: Task) -> str:
+    """Return SHA-256 of all that decides a task's scores: a result of anything else is of another time."""
+    tested = digests(experiment, Input("split", target_trial(experiment, task.trial)))
+    content = {"settings": settings(experiment, source, task), "tested": tested}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _read(experiment: Experiment, source: Source, index: int, task: Task) -> Result | None:
     path = experiment.layout.marker(STAGE, index)
     marker = markers.load_if_readable(path)
-    if marker is None or (marker.result.get("task"), marker.result.get("splits")) != (str(task), drawn):
+    if marker is None or marker.result.get("decided_by") != decided_by(experiment, source, task):
         return None
     with markers.reading(path):
         result = marker.result

@@ -2,19 +2,19 @@
 
 The sum is negated, so that higher is better. A network that diverged has no score (NaN), which ranks last (SPEC R20).
 
-"The last epoch" is that of the last `Prefix.epoch_mini_batches` mini-batches, wherever the prefix ends. Below one full
-epoch it is the whole prefix, so SoTL, SoTL-E and SoTL-EMA are one number there. The paper's Table 4 has them apart at
-100 of 196 mini-batches, which no sum over these losses can give; nothing is bent to that.
+"The last epoch" is that of the last `Prefix.epoch_mini_batches` mini-batches, wherever the prefix ends. Within the
+first epoch it is the whole prefix, so SoTL, SoTL-E and SoTL-EMA are one number there, and one row is reported. The
+paper's Table 4 has them apart at 100 of 196 mini-batches, which no sum over these losses can give; nothing is bent to
+that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free, no_remark
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free
 
 GAMMA: Final = 0.999
 """An epoch's weight relative to the next one's: what Ru et al. settle on, having tried 0.9 to 0.999 (section 4)."""
@@ -63,11 +63,18 @@ def _negated(sums: Floats) -> Floats:
     return np.where(np.isfinite(sums), -sums, np.nan)
 
 
-def _same_as_sotl(mini_batches: int, epoch: int) -> str:
-    return "within the first epoch it is SoTL, one row for both" if mini_batches <= epoch else ""
+def _after_an_epoch(score: Scorer) -> Scorer:
+    """Leave SoTL to stand alone where the first epoch is not over, and all sums are one number."""
+
+    def scored(prefix: Prefix) -> Floats:
+        if 0 < prefix.training_loss.shape[1] <= prefix.epoch_mini_batches:
+            raise UnmetNeedError("within the first epoch it is SoTL, whose row stands for both")
+        return score(prefix)
+
+    return scored
 
 
-def _method(name: str, score: Scorer, remark: Callable[[int, int], str] = no_remark) -> Method:
+def _method(name: str, score: Scorer) -> Method:
     return Method(
         name=name,
         kind="learning curve",
@@ -75,10 +82,9 @@ def _method(name: str, score: Scorer, remark: Callable[[int, int], str] = no_rem
         source="Ru et al. 2021",
         needs=frozenset({"training loss"}),
         learned=False,
-        remark=remark,
     )
 
 
 SOTL: Final = _method("SoTL", sum_of_losses)
-SOTL_E: Final = _method("SoTL-E", sum_of_last_epoch, _same_as_sotl)
-SOTL_EMA: Final = _method("SoTL-EMA", moving_sum, _same_as_sotl)
+SOTL_E: Final = _method("SoTL-E", _after_an_epoch(sum_of_last_epoch))
+SOTL_EMA: Final = _method("SoTL-EMA", _after_an_epoch(moving_sum))

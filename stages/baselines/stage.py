@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from stages.baselines import results, tasks
-from stages.baselines.registry import LC_PFN, METHODS
-from stages.settings import identity_settings
-from stages.sources import digests, target_trial
+from stages.sources import target_trial
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
-from storage_schema import markers, write
+from storage_schema import markers
 
 
 class BaselinesStage(Stage):
     """Comparison methods, fitted anew for each trial, train size and snapshot."""
 
     name = "baselines"
+    required = False  # a method that fails is a row that says so
 
     def num_tasks(self, experiment: Experiment) -> int:
         """One index a fit; a method that learns nothing has one a trial."""
@@ -30,18 +28,7 @@ class BaselinesStage(Stage):
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return what is fitted to what, what is read besides the splits, and the version of an optional package."""
-        source, task = tasks.find(experiment, index)
-        method, baselines = METHODS[task.method], experiment.config.baselines
-        found: dict[str, Any] = {**identity_settings(baselines), "task": str(task)}
-        if method.package:
-            found["package"] = _version(method.package)
-        if task.method == LC_PFN:
-            found["weights"] = write.digest(baselines.weights) if baselines.weights else None
-        if "zero-cost" in method.needs:
-            found["zero-cost"] = [_zero_cost(each) for each in (experiment, source.experiment)]
-        if not source.in_domain:
-            found["split"] = digests(source.experiment, Input("split", task.trial))
-        return found
+        return results.settings(experiment, *tasks.find(experiment, index))
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The split of the tested architectures."""
@@ -67,15 +54,3 @@ class BaselinesStage(Stage):
         from stages.baselines.report import table
 
         return table(experiment)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _zero_cost(experiment: Experiment) -> str | None:
-    """Digest of the gathered scores; None while there are none."""
-    return write.digest(experiment.layout.zero_cost / "score")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from stages.baselines.method import TRACE, Floats, Method, Prefix
+from stages.baselines.proxies import read_scores
 from stages.datasets.config import TRAINING_IMAGES
-from stages.stage import Experiment, ExperimentConfig
+from stages.stage import Experiment
 from stages.training.order import batches_per_epoch
-from storage_schema import schema
-from storage_schema.read import open_derived, open_dynamics, reading
+from storage_schema.read import open_dynamics, reading
 
 
 def read_prefix(
@@ -21,19 +21,21 @@ def read_prefix(
 
     Args:
         experiment: Whose stores are read.
-        architectures: Indices in its plan.
+        architectures: Indices in its plan; without any, no store is opened.
         snapshot: Number of the last snapshot that may be used; 0: nothing of the training.
         method: Decides which stores are opened.
 
     Raises:
+        UnmetNeedError: Zero-cost proxies of some architectures are missing.
         StoreError: A store is not there or is damaged.
     """
     config = experiment.config
     steps = config.recording.steps[1 : snapshot + 1]
     loss, accuracy = np.empty((len(architectures), 0)), np.empty((len(architectures), 0))
-    if method.needs & TRACE and steps:
+    if method.needs & TRACE and steps and architectures:
         loss, accuracy = _curves(experiment, architectures, steps)
-    epoch = epoch_mini_batches(config)
+    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
+    epoch = batches_per_epoch(images, config.training.batch_size)
     return Prefix(
         architectures=tuple(experiment.architectures[i] for i in architectures),
         shape=config.network_shape,
@@ -42,14 +44,10 @@ def read_prefix(
         epochs=np.array(steps, dtype=np.float64) / epoch,
         epoch_mini_batches=epoch,
         schedule_epochs=config.training.epochs,
-        zero_cost=_zero_cost(experiment, architectures) if "zero-cost" in method.needs else {},
+        zero_cost=read_scores(experiment, architectures)
+        if "zero-cost" in method.needs and architectures
+        else {},
     )
-
-
-def epoch_mini_batches(config: ExperimentConfig) -> int:
-    """Return how many mini-batches an epoch of training has."""
-    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
-    return batches_per_epoch(images, config.training.batch_size)
 
 
 def _curves(
@@ -62,14 +60,3 @@ def _curves(
         loss = found.sel(curve="training_loss").values.astype(np.float64)
         accuracy = found.sel(curve="validation_accuracy", mini_batch=list(steps)).values.astype(np.float64)
     return loss, accuracy
-
-
-def _zero_cost(experiment: Experiment, architectures: Sequence[int]) -> Mapping[str, Floats]:
-    """Return the columns, none where the stage has not run."""
-    path = experiment.layout.zero_cost
-    if not (path / "zarr.json").is_file():
-        return {}
-    store = open_derived(path, "zero-cost", schema.ZERO_COST)
-    with reading(path):
-        scores = store["score"].isel(architecture=list(architectures)).values
-        return {str(name): scores[:, i] for i, name in enumerate(store["proxy"].values)}

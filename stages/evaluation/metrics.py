@@ -166,6 +166,11 @@ def spearman(scores: Floats, labels: Floats) -> float:
     return float(stats.spearmanr(_ranks(scores), labels).statistic)
 
 
+def is_constant(scores: Floats) -> bool:
+    """Return whether (n,) scores, missing ones aside, are all the same, so that nothing is ordered."""
+    return len(np.unique(scores[~np.isnan(scores)])) == 1
+
+
 def upper_half(labels: Floats) -> NDArray[np.bool_]:
     """Return which of (n,) labels are at least their median (R20)."""
     upper: NDArray[np.bool_] = labels >= np.median(labels) if len(labels) else np.zeros(0, dtype=bool)

@@ -50,7 +50,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
             f"Train size {size}",
             tau_table(summaries, columns),
             *_undefined(stores, size),
-            *_notes(stores),
+            *(f"{line}\n" for line in results.note_lines([store.attrs["notes"] for store in stores])),
             *(f"{line}\n" for line in results.remarks(experiment)),
         ]
         short += section
@@ -142,24 +142,16 @@ def _compact(scores: metrics.Floats) -> metrics.Floats:
 
 
 def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
-    """Say which methods ordered nothing, as an empty cell does not tell why it is empty."""
+    """Say which models ordered nothing, as an empty cell does not tell why it is empty; baselines have notes."""
     lines = []
-    for name in stores[0]["predictor"].values:
+    for name in (each for each in stores[0]["predictor"].values if each not in METHODS):
         scores = [store["score"].sel(predictor=name, size=size).values for store in stores]
-        trials = [str(trial) for trial, found in enumerate(scores) if (found == found[:1]).all(0).any()]
+        trials = [str(trial) for trial, found in enumerate(scores) if any(map(metrics.is_constant, found.T))]
         if trials:
             lines.append(
                 f"{MISSING} {name}: one score for all architectures in trial {', '.join(trials)}: no order, no τ\n"
             )
     return lines
-
-
-def _notes(stores: Sequence[xr.Dataset]) -> list[str]:
-    """Say why cells are empty, one line a method."""
-    notes: dict[str, str] = {}
-    for store in stores:
-        notes = store.attrs["notes"] | notes
-    return [f"{MISSING} {method}: {note}\n" for method, note in notes.items()]
 
 
 def _comparisons(found: metrics.Agreements) -> list[Comparison]:

@@ -21,8 +21,6 @@ from stages.sources import Source
 from stages.stage import Experiment
 from storage_schema import splits
 
-NOT_SCORED = "not scored; run --stage baselines, or see: pipeline status"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -70,9 +68,7 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
     for result in scored:
         which = [sizes.index(result.task.size)] if result.task.size else range(len(sizes))
         _fill(found[names.index(result.task.method)], which, result)
-    missing = set(target.config.baselines.chosen) - {result.task.method for result in scored}
-    notes = {name: NOT_SCORED for name in target.config.baselines.chosen if name in missing}
-    notes |= results.notes(scored, steps)
+    notes = results.notes(target, trial.source.name, {trial.source_trial: scored})
     contents = {
         "predictor": names,
         "size": sizes,

@@ -1,9 +1,13 @@
-"""The table of what is stored: every number, what it is and where it comes from. No torch here."""
+"""The table of what is stored: every number, what it is, where it comes from and what decides it. No torch here."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from stages.settings import identity_settings
+from stages.zero_cost.config import ZeroCostConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,3 +101,18 @@ COLUMNS: Final[dict[str, Column]] = {
         description="number of parameter tensors, which orders networks before the entropy does",
     ),
 }
+
+
+def column_settings(config: ZeroCostConfig) -> dict[str, Any]:
+    """Return what the proxies look at, and which numbers there are."""
+    return {**identity_settings(config), "columns": list(COLUMNS)}
+
+
+def store_settings(config: ZeroCostConfig, identity: str) -> str:
+    """Return what decides the numbers in the store, as the store itself says it in its attributes.
+
+    Args:
+        config: Of the proxies.
+        identity: Of the experiment.
+    """
+    return json.dumps({"experiment": identity, **column_settings(config)}, sort_keys=True)

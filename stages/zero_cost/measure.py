@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 
@@ -14,6 +15,9 @@ from stages.zero_cost.batch import Batch, as_noise
 from stages.zero_cost.columns import COLUMNS
 from stages.zero_cost.registry import PROXIES, Proxy
 from stages.zero_cost.scratch import kaiming_normal
+
+OF_THE_MACHINE: Final = ("out of memory", "DefaultCPUAllocator", "CUDA error", "cuDNN error", "CUBLAS_STATUS")
+"""In the text of errors that say nothing of the network: PyTorch raises them as RuntimeError, or a kind of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +70,9 @@ def _attempt(proxy: Proxy, network: Network, batch: Batch) -> tuple[Mapping[str,
     """Return the values, or none of them and the error's text; what the machine lacks is an error of the index."""
     try:
         return proxy.compute(network, batch), ""
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except (ArithmeticError, RuntimeError, ValueError) as error:
+        if any(sign in str(error) for sign in OF_THE_MACHINE):
+            raise
         return {}, f"{type(error).__name__}: {error}"
 
 

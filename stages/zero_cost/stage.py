@@ -13,9 +13,8 @@ import numpy as np
 
 from stages.architectures.genotype import Genotype
 from stages.architectures.layers import flops
-from stages.settings import identity_settings
 from stages.stage import Execution, Experiment, Outcome, Stage
-from stages.zero_cost.columns import COLUMNS
+from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
 from storage_schema import create, markers, schema, write
 from storage_schema.read import open_derived
 
@@ -24,6 +23,7 @@ class ZeroCostStage(Stage):
     """Zero-cost proxies of every architecture of the plan, gathered into `zero_cost.zarr`."""
 
     name = "zero-cost"
+    required = False  # a method that fails is a row that says so
 
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
@@ -31,7 +31,7 @@ class ZeroCostStage(Stage):
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return what the proxies look at, and which numbers there are."""
-        return {**identity_settings(experiment.config.zero_cost), "columns": list(COLUMNS)}
+        return column_settings(experiment.config.zero_cost)
 
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, empty, unless there is one with the settings of now."""
@@ -112,9 +112,7 @@ class ZeroCostStage(Stage):
             "title": "zero-cost proxies: numbers of networks at initialization",
             "schema_version": schema.VERSION,
             "identity": experiment.identity,
-            "settings": json.dumps(
-                {"experiment": experiment.identity, **self.settings(experiment, 0)}, sort_keys=True
-            ),
+            "settings": store_settings(experiment.config.zero_cost, experiment.identity),
         }
 
 

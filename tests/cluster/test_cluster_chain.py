@@ -13,6 +13,11 @@ def test_from_an_empty_directory_to_the_table(cluster: Cluster) -> None:
     memory = "--sbatch=mem=2500M"  # of the autoencoders
     run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", memory)
     cluster.pipeline(*run)
+    waits = cluster.slurm("squeue", "-h", "-o", "%j %E").splitlines()
+    assert [
+        line.split()[1].startswith("afterany") for line in waits if "baselines-then-evaluate" in line
+    ] == [True]
+    assert [line.split()[1].startswith("afterok") for line in waits if "cae-then-embed" in line] == [True]
     again = cluster.pipeline(*run)
     assert "queued or running already" in again
     assert "job" not in again, "what is queued is not submitted twice"
