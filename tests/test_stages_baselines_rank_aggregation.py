@@ -71,9 +71,9 @@ def test_a_vote_does_not_depend_on_the_order_of_architectures() -> None:
     assert np.array_equal(aggregation.majority_vote(list(drawn[:, order])), whole[order])
 
 
-def test_every_aggregate_is_made_of_stored_columns() -> None:
+def test_every_aggregate_is_made_of_the_stored_columns_that_it_names() -> None:
     drawn = {name: np.random.default_rng(3).random(6) for name in COLUMNS}
     for aggregate in aggregation.AGGREGATES.values():
-        scores = aggregate(drawn)
+        scores = aggregate.compute({name: drawn[name] for name in aggregate.columns})
         assert scores.shape == (6,)
         assert np.isfinite(scores).all()

@@ -7,6 +7,7 @@ NaN, where a proxy has no value, ranks below everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -66,10 +67,29 @@ AZ_NAS: Final = ("expressivity", "progressivity", "trainability", "complexity")
 VKDNW: Final = ("vkdnw_tensors", "vkdnw_entropy")
 BESIDE_VKDNW: Final = ("jacov", "expressivity", "trainability", "complexity")
 SPW: Final = ("synflow", "pnorm", "wrcor")
-AGGREGATES: Final[dict[str, Callable[[Columns], Floats]]] = {
-    "AZ-NAS": az_nas,
-    "VKDNW": vkdnw,
-    "VKDNW aggregate": vkdnw_aggregate,
-    "SPW": spw,
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """One published way to combine columns.
+
+    Attributes:
+        compute: Takes n architectures' values by column, returns (n,) scores.
+        columns: That it reads.
+        source: Authors and year.
+    """
+
+    compute: Callable[[Columns], Floats]
+    columns: tuple[str, ...]
+    source: str
+
+
+AGGREGATES: Final[dict[str, Aggregate]] = {
+    "AZ-NAS": Aggregate(compute=az_nas, columns=AZ_NAS, source="Lee and Ham 2024"),
+    "VKDNW": Aggregate(compute=vkdnw, columns=VKDNW, source="Tybl and Neumann 2025, eq. 12"),
+    "VKDNW aggregate": Aggregate(
+        compute=vkdnw_aggregate, columns=(*VKDNW, *BESIDE_VKDNW), source="Tybl and Neumann 2025, eq. 15"
+    ),
+    "SPW": Aggregate(compute=spw, columns=SPW, source="Jing et al. 2025"),
 }
 """By the name in tables."""

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from stages.baselines import rank_aggregation
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError, label_free
+from stages.baselines.rank_aggregation import AGGREGATES, Aggregate
 from stages.zero_cost.columns import COLUMNS
 
 NAMES: Final = {
@@ -24,17 +24,6 @@ NAMES: Final = {
     "PNorm": "pnorm",
 }
 """Columns that are a method of their own, by the name in the paper's tables; the others are parts of aggregates."""
-
-AGGREGATED: Final = {
-    "AZ-NAS": (rank_aggregation.AZ_NAS, "Lee and Ham 2024"),
-    "VKDNW": (rank_aggregation.VKDNW, "Tybl and Neumann 2025, eq. 12"),
-    "VKDNW aggregate": (
-        (*rank_aggregation.VKDNW, *rank_aggregation.BESIDE_VKDNW),
-        "Tybl and Neumann 2025, eq. 15",
-    ),
-    "SPW": (rank_aggregation.SPW, "Jing et al. 2025"),
-}
-"""Columns and source of each of `rank_aggregation.AGGREGATES`."""
 
 
 def read_columns(prefix: Prefix, names: Sequence[str]) -> dict[str, Floats]:
@@ -55,12 +44,12 @@ def _column(name: str) -> Scorer:
     return lambda prefix: read_columns(prefix, [name])[name]
 
 
-def _aggregate(name: str) -> Scorer:
+def _aggregate(aggregate: Aggregate) -> Scorer:
     def score(prefix: Prefix) -> Floats:
-        found = read_columns(prefix, AGGREGATED[name][0])
+        found = read_columns(prefix, aggregate.columns)
         # A missing column ranks lowest; an architecture without any has no score rather than a low one.
         known = ~np.isnan(list(found.values())).all(0)
-        return np.where(known, rank_aggregation.AGGREGATES[name](found), np.nan)
+        return np.where(known, aggregate.compute(found), np.nan)
 
     return score
 
@@ -79,6 +68,6 @@ def _method(name: str, score: Scorer, columns: Sequence[str], source: str) -> Me
 
 ZERO_COST: Final[tuple[Method, ...]] = (
     *(_method(name, _column(column), [column], COLUMNS[column].source) for name, column in NAMES.items()),
-    *(_method(name, _aggregate(name), columns, source) for name, (columns, source) in AGGREGATED.items()),
+    *(_method(name, _aggregate(each), each.columns, each.source) for name, each in AGGREGATES.items()),
 )
 """All of them, single columns first."""

@@ -141,7 +141,7 @@ def table(wanted: list[dict[str, str]], found: list[dict[str, Any]]) -> None:
         print(f"{line} {seconds:8.2f} {np.isnan(values).sum():8}")
     whole = not any(np.isnan(values).all() for values in columns.values())
     for name, aggregate in AGGREGATES.items() if whole else ():
-        rho, tau = correlations(aggregate(columns), accuracy)
+        rho, tau = correlations(aggregate.compute(columns), accuracy)
         published = f"published on the whole space: {PUBLISHED[name]:.3f}" if name in PUBLISHED else ""
         print(f"{name:16} {'':11} {rho:14.3f} {'':16} {tau:8.3f}   {published}")
     mean = np.nanmean([float(row["processor_seconds"]) for row in found])
