@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,20 +95,29 @@ def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
 
 
 def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
-    """Estimate a stage that reads the store: from its finished indices, else by its models' operations."""
-    done = sorted(markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment)))[
-        :SAMPLE
-    ]
-    measured = [taken for i in done if (taken := _measured(experiment, stage, i)) is not None]
-    each = statistics.mean(measured) if measured else _rough_models(experiment, stage.name)
-    sizes = [_written(stage, experiment, index) for index in done]
+    """Estimate a stage that reads the store: from finished indices of a kind, else by its models' operations."""
+    done: dict[str, list[int]] = {}
+    for index in sorted(
+        markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment))
+    ):
+        done.setdefault(stage.kind(experiment, index), []).append(index)
+    wanted = Counter(stage.kind(experiment, index) for index in indices)
+    seconds, measured = 0.0, bool(wanted)
+    for kind, number in wanted.items():
+        taken = [
+            spent
+            for i in done.get(kind, [])[:SAMPLE]
+            if (spent := _measured(experiment, stage, i)) is not None
+        ]
+        measured &= bool(taken)
+        seconds += number * (statistics.mean(taken) if taken else _rough_models(experiment, stage.name))
+    some = [index for of_kind in done.values() for index in of_kind][:SAMPLE]
+    size = statistics.mean(_written(stage, experiment, index) for index in some) if some else None
     return Forecast(
-        measured=bool(measured),
-        seconds=each * len(indices),
+        measured=measured,
+        seconds=seconds,
         files=len(indices) * (len(stage.files(experiment, 0)) + 1),
-        bytes=round(
-            (statistics.mean(sizes) if sizes else ROUGH_MODEL_BYTES.get(stage.name, 0)) * len(indices)
-        ),
+        bytes=round((ROUGH_MODEL_BYTES.get(stage.name, 0) if size is None else size) * len(indices)),
     )
 
 

@@ -165,6 +165,10 @@ class Stage(Protocol):
         """Say what an index is, in a few words."""
         return experiment.architectures[index]
 
+    def kind(self, experiment: Experiment, index: int) -> str:
+        """Return a name that indices share which take about as long as one another."""
+        return ""
+
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any] | None:
         """Return what decides the result besides the inputs; None: the experiment's identity says it all."""
         return None

@@ -43,7 +43,7 @@ def test_commands_and_python_do_what_the_readme_and_its_continuations_show(tmp_p
     extend(tmp_path)
     follow("docs/extending.md", tmp_path)
     table = (tmp_path / "runs" / "source" / "evaluation" / "in-domain" / "tables.md").read_text()
-    assert "loss drop: at 3 mb: it needs 20 mini-batches; take a later snapshot" in table
+    assert "loss drop: at 3 mb: it needs 6 mini-batches; take a later snapshot" in table
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,9 +24,10 @@ def list_methods(as_json: JsonOption = False) -> None:
         {
             "method": method.name,
             "kind": method.kind,
-            "learns": "labels" if method.learned else "",
-            "needs": ", ".join(sorted(method.needs)),
-            "package": _package(method.package),
+            "learned": method.learned,
+            "needs": [*["labels"] * method.learned, *sorted(method.needs), *method.files],
+            "package": method.package,
+            "installed": None if method.package is None else find_spec(method.package) is not None,
             "source": method.source,
         }
         for method in METHODS.values()
@@ -33,7 +35,7 @@ def list_methods(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(rows))
     else:
-        show.table(rows)
+        show.table([_shown(row) for row in rows])
 
 
 @app.command("table")
@@ -49,7 +51,12 @@ def table(experiment: ExperimentOption = Path(), as_json: JsonOption = False) ->
         print("\n".join(report.table(opened)))
 
 
-def _package(name: str | None) -> str:
-    if name is None:
-        return ""
-    return f"{name}, {'installed' if find_spec(name) else 'not installed'}"
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    state = {None: "", True: ", installed", False: ", not installed"}[row["installed"]]
+    return {
+        "method": row["method"],
+        "kind": row["kind"],
+        "needs": ", ".join(row["needs"]),
+        "package": f"{row['package'] or ''}{state}",
+        "source": row["source"],
+    }

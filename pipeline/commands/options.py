@@ -71,7 +71,8 @@ def _of_methods(opened: Experiment, stages: list[Stage], methods: str) -> list[i
     missing = [name for name in names if name not in chosen]
     if missing:
         raise UserError(
-            f"{', '.join(missing)} is not in baselines.methods; add it: --set baselines.methods='...'"
+            f"{', '.join(missing)} is not in baselines.methods; "
+            f"add it: --set baselines.methods='{', '.join((*chosen, *missing))}'"
         )
     return tasks.indices(opened, names)
 

@@ -18,7 +18,9 @@ class BaselinesConfig:
     SECTION: ClassVar[str] = "baselines"
 
     methods: str = setting(
-        ", ".join(DEFAULT), "names from `pipeline baselines list`, separated by commas", identity=False
+        ", ".join(DEFAULT),
+        "names from `pipeline baselines list`; a new one last, so that what is done stays done",
+        identity=False,
     )
     epoch_images: int = setting(0, "training images of an epoch; 0: the whole data set's", ge=0, le=10**9)
     lc_pfn_weights: str = setting("", "file of LC-PFN's weights", identity=False, path=True)

@@ -71,9 +71,11 @@ def _one(
     scorer, fitted = _fit(experiment, source, task, method, snapshot)
     prefix = read_prefix(experiment, tested, snapshot, method)
     start = time.perf_counter()
-    scores = scorer(prefix)
+    scores = np.asarray(scorer(prefix), dtype=np.float64)
     if scores.shape != (len(tested),):
         raise ValueError(f"{method.name} gave scores of shape {scores.shape} for {len(tested)} architectures")
+    if np.isposinf(scores).any():
+        raise ValueError(f"{method.name} gave an infinite score; NaN is that of a network without one")
     return scores, (round(fitted, 4), round((time.perf_counter() - start) / len(tested), 6))
 
 

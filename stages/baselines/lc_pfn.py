@@ -82,6 +82,7 @@ def lc_pfn(weights: Path | None, trust_pickle: bool = False) -> Method:
         source="Adriaensen et al. 2023",
         needs=frozenset({"validation accuracy"}),
         learned=False,
+        files=("file of weights",),
         package=PACKAGE,
         install=INSTALL,
     )

@@ -71,9 +71,11 @@ class Method:
         source: Authors and year, or SPEC id.
         needs: What of the prefix it reads, besides the architectures.
         learned: Whether labels play a role; if not, one fit serves every train size.
+        files: What the user has to bring, in a few words.
         columns: Zero-cost columns that it reads, for what a query costs.
         package: Optional package that has to be installed.
         install: The command that does so.
+        version: Raised by who changes what the method does, so that its finished results are computed again.
         remark: Takes the mini-batches of a prefix; returns what its scores are to be read with, if anything.
     """
 
@@ -83,9 +85,11 @@ class Method:
     source: str
     needs: frozenset[Need] = frozenset()
     learned: bool = True
+    files: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     package: str | None = None
     install: str = ""
+    version: int = 1
     remark: Callable[[int], str] = no_remark
 
     @property

@@ -124,5 +124,5 @@ OMNI_NGB: Final = Method(
     needs=frozenset({"training loss", "zero-cost"}),
     columns=(PROXY,),
     package="ngboost",
-    install="python -m pip install 'nap2-pipeline[ngboost]'",
+    install="python -m pip install 'ngboost>=0.5'",
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from stages.baselines.method import Floats, UnmetNeedError
 from stages.stage import Experiment
 from stages.zero_cost.columns import store_settings
 from storage_schema import schema, write
-from storage_schema.read import open_derived, reading
+from storage_schema.read import StoreError, open_derived, reading
 
 
 def read_scores(experiment: Experiment, architectures: Sequence[int]) -> Mapping[str, Floats]:
@@ -32,7 +33,12 @@ def read_scores(experiment: Experiment, architectures: Sequence[int]) -> Mapping
                 f"zero-cost proxies of {missing} of {len(architectures)} architectures are missing: "
                 "compute them by `run --stage zero-cost`"
             )
-        return {str(name): mine["score"].values[:, i] for i, name in enumerate(mine["proxy"].values)}
+        scores = mine["score"].values
+        if np.isnan(scores).all(axis=1).any():  # FLOPs at least every network has
+            raise StoreError(
+                f"{experiment.layout.zero_cost} is damaged: scores are gone; run `pipeline repair`"
+            )
+        return {str(name): scores[:, i] for i, name in enumerate(mine["proxy"].values)}
 
 
 def mean_seconds(experiment: Experiment) -> dict[str, float]:

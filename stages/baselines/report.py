@@ -25,33 +25,51 @@ NOMINAL_SECONDS: Final = 9.0
 """Of 100 mini-batches on the paper's device (R21)."""
 NOMINAL_LABEL_SECONDS: Final = 3600.0
 """Of one training architecture's label (R21)."""
-HEADINGS: Final = ("labels", "fit s", "query s", "nominal labels s", "nominal query s")
-"""What a method costs, behind the columns of snapshots."""
-COSTS: Final = len(HEADINGS)
+HEADINGS: Final = {
+    "labels": "labels",
+    "fit_seconds": "fit s",
+    "query_seconds": "query s",
+    "nominal_label_seconds": "nominal labels s",
+    "nominal_query_seconds": "nominal query s",
+}
+"""What a method costs, behind the columns of snapshots: names in data, and in the table."""
 
 
 def table(experiment: Experiment) -> list[str]:
     """Return lines: two tables for each source and train size, of all architectures tested and of the upper half."""
     lines: list[str] = []
     for found in rows(experiment):
-        empty = [""] * COSTS
-        seconds = [[name, *map(_seconds, values), *empty] for name, values in found["seconds"].items()]
-        lines += [found["title"], plain_table([found["heading"], *found["rows"], *seconds]), *found["notes"]]
-        lines += ["", f"{UPPER_HALF} by accuracy"]
-        lines += [plain_table([found["heading"][:-COSTS], *found["upper_half"]])]
-        lines += [histogram_table(np.array(found["labels"]))]
+        columns = [f"{mini_batches} mb" for mini_batches in found["mini_batches"]]
+        methods, costs = found["methods"], [""] * len(HEADINGS)
+        seconds = [[name, *map(_seconds, values), *costs] for name, values in found["seconds"].items()]
+        shown = [
+            [each["method"], *map(_plus_minus, each["tau"]), *(_cost(each, name) for name in HEADINGS)]
+            for each in methods
+        ]
+        upper = [[each["method"], *map(_plus_minus, each["tau_upper_half"])] for each in methods]
+        title = f"{found['source']}, train size {found['size']}"
+        lines += [
+            f"{title}: Kendall τ-b, mean ± deviation over {found['trials']} trials",
+            plain_table([["method", *columns, *HEADINGS.values()], *shown, *seconds]),
+            *found["notes"],
+            "",
+            f"{UPPER_HALF} by accuracy",
+            plain_table([["method", *columns], *upper]),
+            histogram_table(np.array(found["labels"])),
+        ]
     return lines
 
 
 def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
-    """Yield what is to be shown of each source and train size, as plain data.
+    """Yield what is known of each source and train size, as plain data.
 
     Yields:
-        `title` and `heading`; `rows` and `upper_half` of τ, one a method; `seconds` up to each snapshot; `notes`: why
-        cells are empty, and what some are to be read with; `labels` of the tested architectures, fractions (R20, R22).
+        `source`, `size`, `trials`, `mini_batches` of the snapshots; `methods`, each with `tau` and `tau_upper_half` (a
+        list of trials for each snapshot, None: no τ), labels, seconds of a fit and of a query up to the last snapshot,
+        and both by the paper's clock; `seconds` up to each snapshot; `notes`: why cells are empty, and what some are
+        to be read with; `labels` of the tested architectures, fractions (R20, R21, R22).
     """
-    steps, costs = experiment.config.recording.steps, Costs(experiment)
-    chosen = experiment.config.baselines.chosen
+    costs, chosen = Costs(experiment), experiment.config.baselines.chosen
     for source, _ in tasks.blocks(experiment):
         trials = range(source.experiment.config.splits.num_trials)
         found = {trial: results.of_trial(experiment, source.name, trial) for trial in trials}
@@ -61,20 +79,24 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         notes = results.note_lines([results.notes(experiment, source.name, found)])
         split = splits.read(source.experiment.layout.split(0), len(source.experiment.architectures))
         for size in source.experiment.config.splits.train_sizes:
-            taus = {name: _taus(experiment, found, labels, name, size) for name in chosen}
-            trained = len(split.of_size(size))
+            trained, methods = len(split.of_size(size)), []
+            for name in chosen:
+                tau, upper = _taus(experiment, found, labels, name, size)
+                mine = [each for each in everything if _is_of(each, name, size)]
+                methods.append(
+                    {
+                        "method": name,
+                        "tau": [_or_none(column) for column in tau.T],
+                        "tau_upper_half": [_or_none(column) for column in upper.T],
+                        **_costs(trained, costs, mine, METHODS[name]),
+                    }
+                )
             yield {
-                "title": f"{source.name}, train size {size}: Kendall τ-b, mean ± deviation over {len(trials)} trials",
-                "heading": ["method", *(f"{step} mb" for step in steps[1:]), *HEADINGS],
-                "rows": [
-                    [
-                        name,
-                        *map(_plus_minus, taus[name][0].T),
-                        *_costs(trained, costs, _of(everything, name, size), name),
-                    ]
-                    for name in chosen
-                ],
-                "upper_half": [[name, *map(_plus_minus, taus[name][1].T)] for name in chosen],
+                "source": source.name,
+                "size": size,
+                "trials": len(trials),
+                "mini_batches": experiment.config.recording.steps[1:],
+                "methods": methods,
                 "seconds": costs.to_each_snapshot(),
                 "notes": [*notes, *results.remarks(experiment)],
                 "labels": list({i: y for trial in tested for i, y in trial.items()}.values()),
@@ -136,8 +158,8 @@ def _or_none(values: Floats) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _of(found: Sequence[Result], name: str, size: str) -> list[Result]:
-    return [each for each in found if each.task.method == name and each.task.size in ("", size)]
+def _is_of(result: Result, name: str, size: str) -> bool:
+    return result.task.method == name and result.task.size in ("", size)
 
 
 def _taus(
@@ -151,7 +173,7 @@ def _taus(
     taus = np.full((2, len(found), experiment.config.recording.snapshots), np.nan)
     for trial, everything in found.items():
         upper = upper_half(labels[trial])
-        for result in _of(everything, name, size):
+        for result in (each for each in everything if _is_of(each, name, size)):
             for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
                 where = slice(None) if snapshot == BEFORE_TRAINING else snapshot - 1
                 taus[0, trial, where] = kendall(scores, labels[trial])
@@ -166,30 +188,35 @@ def _labels(experiment: Experiment, trial: int) -> dict[int, float]:
     return {i: split.labels[i] for i in split.test}
 
 
-def _plus_minus(values: Floats) -> str:
+def _plus_minus(values: Sequence[float | None]) -> str:
     """Empty where a trial has no τ, as a mean over the others would be of another sample."""
-    if np.isnan(values).any():
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return MISSING
-    return f"{values.mean():.3f}" + (f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else "")
+    return f"{np.mean(known):.3f}" + (f" ± {np.std(known, ddof=1):.3f}" if len(known) > 1 else "")
 
 
-def _costs(trained: int, costs: Costs, mine: Sequence[Result], name: str) -> list[str]:
-    """Return labels, seconds of a fit and of a query, and both by the paper's clock."""
-    method = METHODS[name]
+def _costs(trained: int, costs: Costs, mine: Sequence[Result], method: Method) -> dict[str, float | None]:
+    """Return labels, seconds of a fit and of a query, and both by the paper's clock; None where nothing was scored."""
     fits = np.array([second for result in mine for second in result.fit_seconds])
     queries = np.array([second for result in mine for second in result.query_seconds])
-    if np.isnan(fits).all():  # nothing was fitted, so nothing was asked
-        return [MISSING] * COSTS
+    if np.isnan(fits).all():
+        return dict.fromkeys(HEADINGS)
     labels = trained if method.learned else 0
-    fit, query = float(np.nanmean(fits)), float(np.nanmean(queries)) + costs.measured(method)
-    return [
-        str(labels),
-        _seconds(fit),
-        _seconds(query),
-        f"{labels * NOMINAL_LABEL_SECONDS:.2g}",
-        f"{costs.nominal(method):.0f}",
-    ]
+    query = float(np.nanmean(queries)) + costs.measured(method)
+    return {
+        "labels": labels,
+        "fit_seconds": float(np.nanmean(fits)),
+        "query_seconds": None if np.isnan(query) else query,
+        "nominal_label_seconds": labels * NOMINAL_LABEL_SECONDS,
+        "nominal_query_seconds": costs.nominal(method),
+    }
+
+
+def _cost(row: dict[str, Any], name: str) -> str:
+    value = row[name]
+    return str(value) if name == "labels" and value is not None else _seconds(value)
 
 
 def _seconds(value: float | None) -> str:
-    return MISSING if value is None or np.isnan(value) else f"{value:.2g}"
+    return MISSING if value is None else f"{value:.2g}"

@@ -23,6 +23,8 @@ from stages.stage import Experiment, Input
 from storage_schema import markers, write
 
 STAGE = "baselines"
+FORM = 2
+"""Of what a marker says; one of another form is computed again."""
 NOT_SCORED = "not scored; run --stage baselines, or see: pipeline status"
 
 
@@ -74,10 +76,10 @@ def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Resu
         source: Name of the source.
         found: What `of_trial` returned, by trial.
     """
-    said: dict[str, dict[str, None]] = {}
+    said: dict[str, dict[str, dict[int, None]]] = {}  # by method and reason, the snapshots
 
-    def say(method: str, why: str) -> None:
-        said.setdefault(method, {})[why] = None  # each once, in this order
+    def say(method: str, why: str, snapshot: int = BEFORE_TRAINING) -> None:
+        said.setdefault(method, {}).setdefault(why, {})[snapshot] = None
 
     for trial, results in found.items():
         done = {result.index for result in results}
@@ -85,15 +87,24 @@ def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Resu
             if index not in done:
                 say(task.method, NOT_SCORED)
         for result in results:
-            for snapshot, note in result.notes.items():
-                say(result.task.method, _at(experiment, snapshot) + note)
             for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
-                if metrics.is_constant(scores):
-                    say(
-                        result.task.method,
-                        f"{_at(experiment, snapshot)}one score for all of trial {trial}: no order",
-                    )
-    return {method: "\n".join(why) for method, why in said.items()}
+                if snapshot in result.notes:
+                    say(result.task.method, result.notes[snapshot], snapshot)
+                elif np.isnan(scores).all():
+                    say(result.task.method, f"no network of trial {trial} has a score", snapshot)
+                elif metrics.is_constant(scores):
+                    say(result.task.method, f"one score for all of trial {trial}: no order", snapshot)
+    steps = experiment.config.recording.steps
+    return {
+        method: "\n".join(
+            _at([steps[k] for k in where if k != BEFORE_TRAINING]) + why for why, where in reasons.items()
+        )
+        for method, reasons in said.items()
+    }
+
+
+def _at(steps: Sequence[int]) -> str:
+    return f"at {', '.join(map(str, steps))} mb: " if steps else ""
 
 
 def note_lines(notes: Sequence[Mapping[str, str]]) -> list[str]:
@@ -105,19 +116,14 @@ def note_lines(notes: Sequence[Mapping[str, str]]) -> list[str]:
     return [f"{MISSING} {method}: {'; '.join(why)}" for method, why in reasons.items()]
 
 
-def _at(experiment: Experiment, snapshot: int) -> str:
-    steps = experiment.config.recording.steps
-    return f"at {steps[snapshot]} mb: " if snapshot != BEFORE_TRAINING else ""
-
-
 def remarks(experiment: Experiment) -> list[str]:
     """Return a line a method that is to be read with care at some snapshots, and why."""
     config, found = experiment.config, []
     for name in config.baselines.chosen:
         said = {step: METHODS[name].remark(step) for step in config.recording.steps[1:]}
-        where = [str(step) for step, text in said.items() if text]
+        where = [step for step, text in said.items() if text]
         if where:
-            found.append(f"{name} at {', '.join(where)} mb: {said[int(where[0])]}")
+            found.append(f"{name}: {_at(where)}{said[where[0]]}")
     return found
 
 
@@ -128,11 +134,17 @@ def settings(experiment: Experiment, source: Source, task: Task) -> dict[str, An
     """
     method, baselines = METHODS[task.method], experiment.config.baselines
     read = (experiment, source.experiment) if method.learned else (experiment,)
-    found: dict[str, Any] = {**identity_settings(baselines), "task": str(task)}
+    found: dict[str, Any] = {
+        **identity_settings(baselines),
+        "task": str(task),
+        "form": FORM,
+        "version": method.version,
+    }
     if method.package:
         found["package"] = _version(method.package)
     if task.method == LC_PFN:
-        found["weights"] = write.digest(baselines.weights) if baselines.weights else None
+        weights = baselines.weights
+        found["weights"] = write.digest(weights) if weights and weights.is_file() else None
         found["trusted"] = baselines.trust_lc_pfn_pickle
     if "zero-cost" in method.needs:
         found["zero-cost"] = [proxies.state(each) for each in read]

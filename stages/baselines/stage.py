@@ -26,6 +26,10 @@ class BaselinesStage(Stage):
         """Name method, source, trial, train size and snapshot."""
         return str(tasks.find(experiment, index)[1])
 
+    def kind(self, experiment: Experiment, index: int) -> str:
+        """Return the method."""
+        return tasks.find(experiment, index)[1].method
+
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return what is fitted to what, what is read besides the splits, and the version of an optional package."""
         return results.settings(experiment, *tasks.find(experiment, index))
