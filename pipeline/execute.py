@@ -17,6 +17,7 @@ from pipeline.array_spec import format_array
 from pipeline.experiment import load
 from pipeline.identity import Identities
 from pipeline.registry import STAGES
+from pipeline.status import failed_in
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.task import EXIT_FAILED
 from stages.stage import Execution, Experiment, Stage, Stopped
@@ -36,13 +37,18 @@ class InputError(UserError, RuntimeError):
 
 @dataclass(frozen=True)
 class IndexTask:
-    """The picklable work of one stage: nothing but what names it, as all state is on disk."""
+    """The picklable work of one stage: nothing but what names it, as all state is on disk.
+
+    Attributes:
+        run: Name of a run whose workers all walk over the indices: what has failed in it is not tried again by each.
+    """
 
     root: str
     stage: str
     allow_device_change: bool = False
     announce_taken: bool = True
     patient: bool = False
+    run: str = ""
 
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
@@ -53,6 +59,7 @@ class IndexTask:
             allow_device_change=self.allow_device_change,
             announce_taken=self.announce_taken,
             patient=self.patient,
+            run=self.run,
         )
 
 
@@ -70,6 +77,7 @@ def execute(
     allow_device_change: bool = False,
     announce_taken: bool = True,
     patient: bool = False,
+    run: str = "",
     poll: Callable[[], None] = lambda: None,
 ) -> int:
     """Do what is missing of one index and return an exit code: 0 done or taken, 75 stopped, 1 failed.
@@ -79,7 +87,7 @@ def execute(
     """
     announce = ("waiting for it" if patient else "stepping aside") if announce_taken else ""
     while True:
-        code = _attempt(experiment, stage, index, allow_device_change, announce, poll)
+        code = _attempt(experiment, stage, index, allow_device_change, announce, run, poll)
         if code is not None:
             return code
         if not patient:
@@ -95,6 +103,7 @@ def _attempt(
     index: int,
     allow_device_change: bool,
     announce: str,
+    run: str,
     poll: Callable[[], None],
 ) -> int | None:
     """Return an exit code; None where another process has the index."""
@@ -112,6 +121,9 @@ def _attempt(
             _say(f"{stage.name} {index}: {taken} is at work on it; {announce}")
         return None
     try:
+        if run and failed_in(experiment.layout.failure(stage.name, index)) == run:
+            _release(lease, finished=False)
+            return EXIT_FAILED  # said by the worker that tried
         identities = Identities(experiment)  # somebody may have done it before the lease was ours
         if not identities.done(stage, index):
             _begin(experiment, stage, index, lease)
@@ -130,7 +142,7 @@ def _attempt(
         _say(f"{stage.name}: {stopped}; run the same command to go on")
         return EXIT_STOPPED
     except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
-        _fail(experiment, stage, index, lease, error)
+        _fail(experiment, stage, index, lease, error, run)
         _release(lease, finished=False)
         return EXIT_FAILED
 
@@ -240,12 +252,12 @@ def _peak_megabytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
 
 
-def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error: Exception) -> None:
+def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error: Exception, run: str) -> None:
     mistake = isinstance(error, UserError | OSError)
     text = str(error) if mistake else "".join(traceback.format_exception(error))
     _say(f"{stage.name} {index} failed: {text}")
     kind = "input or environment" if mistake else "defect of this program"
-    record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text}
+    record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text, "run": run}
     try:
         with lease.guard():
             durable.write_json(experiment.layout.failure(stage.name, index), record)

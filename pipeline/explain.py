@@ -139,7 +139,9 @@ def _ended(
         kind, message = recorded
         what = "bad input" if kind.startswith("input") else "defect"
         remedy = (
-            f"mend that, then: {run}" if what == "bad input" else f"report it with: pipeline logs {index}"
+            f"mend that, then: {run}"
+            if what == "bad input"
+            else f"report it with: {experiment.layout.failure(stage.name, index)}"
         )
         return Explanation(
             state="failed", failure=what, sentence=f"it failed: {message}", remedy=remedy, last_line=last

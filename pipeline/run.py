@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -137,7 +138,11 @@ def _local(
 ) -> int:
     # Workers share the indices by stepping aside from each other's: nothing to tell.
     task = IndexTask(
-        str(experiment.layout.root), stage.name, options.allow_device_change, announce_taken=False
+        str(experiment.layout.root),
+        stage.name,
+        options.allow_device_change,
+        announce_taken=False,
+        run=secrets.token_hex(8),
     )
     codes = run_local(task, indices, workers, threads=experiment.config.training.threads, on_poll=poll)
     for line in describe_deaths(codes):

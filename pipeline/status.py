@@ -103,6 +103,15 @@ def read_failure(path: Path) -> tuple[str, str] | None:
         return None
 
 
+def failed_in(path: Path) -> str:
+    """Return the name of the run in which an index failed; empty where there is no record that says it."""
+    try:
+        record: dict[str, str] = documents.load(path, dict[str, str])
+        return record.get("run", "")
+    except (OSError, ValueError):
+        return ""
+
+
 def _plain(text: str) -> str:
     """Without what would end the line or steer a terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -20,7 +20,7 @@ from rich.console import Console
 from scipy.stats import kendalltau
 
 from pipeline.commands.running import _here
-from pipeline.execute import EXIT_DONE
+from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import change, initialize, load
 from pipeline.forecast import forecast
 from pipeline.registry import STAGES
@@ -196,6 +196,22 @@ def test_a_method_that_fails_leaves_the_others_and_the_table_names_it(
     assert any(line.startswith("– broken: not scored") for line in report.table(opened))
     assert re.search(r"\| broken +\| +– \|", text)
     assert re.search(r"\| SoTL +\| +-?0\.\d", text)
+
+
+def test_a_fit_that_failed_is_tried_once_a_run(experiment: Experiment, register: None) -> None:
+    """Workers of a run walk over the same indices: an hour of a fit that fails is not spent by each of them."""
+    tried: list[int] = []
+
+    def broken(prefix: Prefix) -> Floats:
+        tried.append(1)
+        raise ZeroDivisionError("a mistake of ours")
+
+    registry.METHODS["broken"] = plain("broken", broken)
+    opened = only(experiment, "broken")
+    index = tasks.indices(opened, ["broken"])[0]
+    codes = [execute(opened, STAGE, index, run=run) for run in ("first", "first", "second", "second", "", "")]
+    assert codes == [EXIT_FAILED] * 6
+    assert len(tried) == 4  # once in each run, and whenever it is not one of a run's workers
 
 
 def test_a_stage_that_others_need_ends_the_walk(

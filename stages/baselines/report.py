@@ -95,7 +95,7 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                 "source": source.name,
                 "size": size,
                 "trials": len(trials),
-                "mini_batches": experiment.config.recording.steps[1:],
+                "mini_batches": list(experiment.config.recording.steps[1:]),
                 "methods": methods,
                 "seconds": costs.to_each_snapshot(),
                 "notes": [*notes, *results.remarks(experiment)],
