@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from stages.stage import Experiment
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -59,3 +64,34 @@ def cifar_root(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     root = tmp_path_factory.mktemp("cifar")
     subprocess.run([sys.executable, str(shared_data / "unpack.py"), str(root)], check=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def smoke_collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Experiment of the preset `smoke`, collected, labelled and split; not to be written to."""
+    from baseline_scene import run
+    from pipeline.experiment import initialize
+
+    root = tmp_path_factory.mktemp("smoke") / "e"
+    assert run(initialize(root, "smoke", ()), "collect", "labels", "split") == 0
+    return root
+
+
+@pytest.fixture
+def smoke_experiment(smoke_collected: Path, tmp_path: Path) -> Experiment:
+    """Copy of that experiment, for one test."""
+    from pipeline.experiment import load
+
+    shutil.copytree(smoke_collected, tmp_path / "e")
+    return load(tmp_path / "e")
+
+
+@pytest.fixture
+def register() -> Iterator[None]:
+    """What a test adds to the registry of methods is gone after it."""
+    from stages.baselines.registry import METHODS
+
+    before = dict(METHODS)
+    yield
+    METHODS.clear()
+    METHODS.update(before)

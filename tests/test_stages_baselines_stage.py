@@ -1,4 +1,4 @@
-"""The stage that runs every comparison method: what it reads, what it keeps, what it says when it cannot."""
+"""The stage that runs every comparison method: what it reads, what it keeps, what is computed again."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-import xarray as xr
-from rich.console import Console
-from scipy.stats import kendalltau
 
+from baseline_scene import EXECUTION, QUIET, REFERENCES, STAGE, only, plain, run, scores_of
 from pipeline.commands.running import _here
 from pipeline.execute import EXIT_DONE, execute
-from pipeline.experiment import change, initialize, load
-from pipeline.forecast import forecast
+from pipeline.experiment import change, initialize
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
@@ -30,55 +25,19 @@ from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
 from stages.baselines import fit, registry, report, results, tasks
 from stages.baselines.config import BaselinesConfig
-from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError, label_free
+from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.baselines.trace import read_prefix
 from stages.settings import ConfigError
-from stages.stage import Execution, Experiment
-from storage_schema import markers, schema, splits
+from stages.stage import Experiment
+from storage_schema import markers, splits
 from storage_schema.read import StoreError, open_dynamics
 
 ROOT = Path(__file__).parents[1]
-REFERENCES = "parameters, FLOPs, layers, cell trees"
-STAGE = STAGES["baselines"]
-QUIET = Console(quiet=True)
-EXECUTION = Execution(
-    identity="x", should_stop=lambda: False, guard=nullcontext, progress=lambda share, note="": None
-)
-
-
-def run(experiment: Experiment, *stages: str) -> int:
-    codes = [run_stage(experiment, STAGES[s], None, RunOptions(cluster="inline"), QUIET) for s in stages]
-    return max(codes)
-
-
-def only(experiment: Experiment, *methods: str) -> Experiment:
-    return change(experiment.layout.root, [f"baselines.methods={', '.join((REFERENCES, *methods))}"])
-
-
-def scores_of(experiment: Experiment, method: str, source: str = "in-domain") -> list[results.Result]:
-    return [each for each in results.of_trial(experiment, source, 0) if each.task.method == method]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("baselines") / "e"
-    assert run(initialize(root, "smoke", ()), "collect", "labels", "split") == EXIT_DONE
-    return root
 
 
 @pytest.fixture
-def experiment(made: Path, tmp_path: Path) -> Experiment:
-    shutil.copytree(made, tmp_path / "e")
-    return load(tmp_path / "e")
-
-
-@pytest.fixture
-def register() -> Iterator[None]:
-    """What a test adds to the registry is gone after it."""
-    before = dict(registry.METHODS)
-    yield
-    registry.METHODS.clear()
-    registry.METHODS.update(before)
+def experiment(smoke_experiment: Experiment) -> Experiment:
+    return smoke_experiment
 
 
 def test_label_free_methods_take_an_index_a_trial_and_learned_ones_one_a_fit(experiment: Experiment) -> None:
@@ -150,52 +109,6 @@ def test_a_rerun_gives_the_same_scores_and_markers_vouch_for_them(experiment: Ex
     altered = markers.load(paths[0])
     assert altered is not None
     assert STAGE.digests(opened, altered) != altered.digests
-
-
-def test_too_few_observations_are_said_and_their_cells_are_empty(experiment: Experiment) -> None:
-    opened = only(experiment, "LcSVR")
-    assert run(opened, "baselines") == EXIT_DONE
-    first, second, third = scores_of(opened, "LcSVR")
-    assert np.isnan(first.scores).all()
-    assert np.isnan(second.scores).all()
-    assert np.isfinite(third.scores).any()
-    lines = report.table(opened)
-    (line,) = [each for each in lines if each.startswith("– LcSVR")]
-    assert "at 3 mb" in line
-    row = next(each for text in lines for each in text.splitlines() if each.startswith("| LcSVR"))
-    assert [cell.strip() for cell in row.split("|")[2:4]] == ["–", "–"]
-
-
-def test_constant_scores_have_no_tau(experiment: Experiment, register: None) -> None:
-    registry.METHODS["same"] = plain("same", lambda prefix: np.ones(len(prefix.architectures)))
-    opened = only(experiment, "same")
-    assert run(opened, "baselines") == EXIT_DONE
-    text = "\n".join(report.table(opened))
-    assert re.search(r"\| same +\| +– \|", text)
-    assert "– same: one score for all of trial 0: no order; one score for all of trial 1: no order" in text
-
-
-def plain(name: str, score: object) -> Method:
-    return Method(name=name, kind="cell", fit=label_free(score), source="test", learned=False)  # type: ignore[arg-type]
-
-
-def test_a_method_that_fails_leaves_the_others_and_the_table_names_it(
-    experiment: Experiment, register: None
-) -> None:
-    def broken(prefix: Prefix) -> Floats:
-        raise ZeroDivisionError("a mistake of ours")
-
-    registry.METHODS["broken"] = plain("broken", broken)
-    opened = only(experiment, "broken", "SoTL")
-    everything = list(STAGES.values())
-    assert _here(opened, everything, None, RunOptions(cluster="inline"), as_json=True) == EXIT_FAILED
-    assert stage_status(opened, STAGE).unfinished == tasks.indices(opened, ["broken"])
-    assert stage_status(opened, STAGES["evaluate"]).unfinished == []
-    text = (opened.layout.evaluation("in-domain") / "tau.md").read_text()
-    assert "– broken: not scored" in text
-    assert any(line.startswith("– broken: not scored") for line in report.table(opened))
-    assert re.search(r"\| broken +\| +– \|", text)
-    assert re.search(r"\| SoTL +\| +-?0\.\d", text)
 
 
 def test_a_fit_that_failed_is_tried_once_a_run(experiment: Experiment, register: None) -> None:
@@ -302,56 +215,6 @@ def test_trust_in_a_pickle_is_asked_for_by_its_setting_and_makes_the_method_stal
     assert stage_status(trusting, STAGE).indices["stale"] == tasks.indices(trusting, ["LC-PFN"])
 
 
-def test_seconds_are_of_what_was_fitted(experiment: Experiment, register: None) -> None:
-    """Fits that could not be neither count as fits of no time, nor show any."""
-
-    def fit(train: Prefix, labels: Floats, seed: int) -> object:
-        if train.training_loss.shape[1] < 9:
-            raise UnmetNeedError("it needs 9 mini-batches")
-        time.sleep(0.2)
-        return lambda prefix: np.arange(len(prefix.architectures), dtype=float)
-
-    def never(train: Prefix, labels: Floats, seed: int) -> object:
-        raise UnmetNeedError("it needs what is nowhere")
-
-    loss = frozenset({"training loss"})
-    registry.METHODS["slow"] = Method(name="slow", kind="hybrid", fit=fit, source="test", needs=loss)  # type: ignore[arg-type]
-    registry.METHODS["never"] = replace(registry.METHODS["slow"], name="never", fit=never)  # type: ignore[arg-type]
-    opened = only(experiment, "slow", "never")
-    run(opened, "baselines")
-    (found,) = report.rows(opened)
-    rows = {row["method"]: row for row in found["methods"]}
-    assert rows["slow"]["fit_seconds"] >= 0.2
-    assert rows["slow"]["labels"] == 10
-    assert [rows["never"][name] for name in report.HEADINGS] == [None] * 5
-    shown = "\n".join(report.table(opened))
-    assert re.search(r"\| never +(\| +– ){8}\|", shown)
-    assert "– never: at 3, 6, 9 mb: it needs what is nowhere" in shown
-    assert json.loads(json.dumps(found, allow_nan=False)) == found
-
-
-def test_the_table_has_the_upper_half_and_the_sample(experiment: Experiment) -> None:
-    opened = only(experiment, "SoTL")
-    run(opened, "baselines")
-    (found,) = report.rows(opened)
-    labels = np.array([splits.read(opened.layout.split(0), 24).labels[i] for i in range(24)])
-    tested = {i for trial in (0, 1) for i in splits.read(opened.layout.split(trial), 24).test}
-    assert sorted(found["labels"]) == pytest.approx(sorted(labels[list(tested)]))
-    taus = []
-    for trial in (0, 1):
-        split = splits.read(opened.layout.split(trial), 24)
-        truth = np.array([split.labels[i] for i in split.test])
-        (result,) = [r for r in results.of_trial(opened, "in-domain", trial) if r.task.method == "SoTL"]
-        upper = truth >= np.median(truth)
-        taus.append(kendalltau(result.scores[2][upper], truth[upper]).statistic)
-    row = next(row for row in found["methods"] if row["method"] == "SoTL")
-    assert row["tau_upper_half"][2] == pytest.approx(taus)
-    text = "\n".join(report.table(opened))
-    assert f"| {np.mean(taus):.3f} ± {np.std(taus, ddof=1):.3f} |" in text
-    assert "upper half by accuracy" in text
-    assert "| accuracy (%) " in text
-
-
 def test_a_package_that_is_installed_later_makes_its_method_stale(
     experiment: Experiment, register: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,65 +301,6 @@ def test_a_method_is_added_as_the_document_says(experiment: Experiment, register
     np.testing.assert_allclose(found.scores[2], losses[:, :3].mean(1) - losses[:, 6:9].mean(1), rtol=1e-5)
 
 
-def test_seconds_of_a_query_hold_the_trace_that_it_reads(experiment: Experiment) -> None:
-    opened = only(experiment, "SoTL", "early stop")
-    run(opened, "baselines")
-    costs = report.Costs(opened)
-    seconds = xr.open_zarr(opened.layout.dynamics)["seconds"].mean("architecture")
-    training = float(seconds.sel(activity="training").sum())
-    validation = float(
-        seconds.sel(activity="validation", snapshot=[1, 2, 3]).sum()
-    )  # the initial one is not read
-    assert costs.measured(registry.METHODS["parameters"]) == 0
-    assert costs.measured(registry.METHODS["SoTL"]) == pytest.approx(training, rel=1e-5)
-    assert costs.measured(registry.METHODS["early stop"]) == pytest.approx(training + validation, rel=1e-5)
-    assert costs.nominal(registry.METHODS["SoTL"]) == pytest.approx(0.81)
-
-
-def test_the_table_has_the_seconds_to_each_snapshot_by_both_clocks(experiment: Experiment) -> None:
-    opened = only(experiment, "SoTL")
-    run(opened, "baselines")
-    (found,) = report.rows(opened)
-    seconds = xr.open_zarr(opened.layout.dynamics)["seconds"].mean("architecture").values
-    training, validation = (
-        seconds[:, list(schema.ACTIVITIES).index(name)] for name in ("training", "validation")
-    )
-    for k in (1, 2, 3):
-        trained, validated = training[: k + 1].sum(), validation[1 : k + 1].sum()
-        assert found["seconds"]["seconds of training"][k - 1] == pytest.approx(trained, rel=1e-5)
-        assert found["seconds"]["seconds with validation"][k - 1] == pytest.approx(
-            trained + validated, rel=1e-5
-        )
-    assert found["seconds"]["nominal seconds"] == pytest.approx([0.27, 0.54, 0.81])
-    assert "| nominal seconds " in report.table(opened)[1]
-
-
-def test_what_scores_are_to_be_read_with_is_said_below_both_tables(experiment: Experiment) -> None:
-    opened = only(experiment, "SoTL", "SoTL-E", "early stop")
-    run(opened, "cae", "embed", "bigru", "baselines", "evaluate")
-    below = [each for each in report.table(opened) if each.startswith("early stop: at 3, 6, 9 mb: ")]
-    assert "near chance" in below[0]
-    tables = (opened.layout.evaluation("in-domain") / "tau.md").read_text().splitlines()
-    assert set(below) < set(tables)
-    (once,) = [line for line in report.table(opened) if line.startswith("– SoTL-E")]
-    assert "at 3, 6, 9 mb: within the first epoch it is SoTL" in once
-    assert once in tables
-
-
-@pytest.mark.parametrize(
-    ("name", "mini_batches", "said"),
-    [
-        ("SoTL", 1, False),
-        ("early stop", 10, True),
-        ("early stop", 20, True),
-        ("early stop", 100, False),
-        ("cell trees", 10, False),
-    ],
-)
-def test_remarks_end_where_their_reason_does(name: str, mini_batches: int, said: bool) -> None:
-    assert bool(registry.METHODS[name].remark(mini_batches)) == said
-
-
 def test_what_counts_as_done_is_in_the_tables_and_what_is_not_is_not(experiment: Experiment) -> None:
     """One truth: whatever a marker lacks, the stage would compute it again where the tables pass it over."""
     opened = only(experiment, "SynFlow", "LcSVR", "SoTL")
@@ -534,37 +338,12 @@ def test_scores_that_cannot_be_are_a_failure(
         fit.fit_and_score(opened, *tasks.find(opened, tasks.indices(opened, ["odd"])[0]), EXECUTION)
 
 
-def test_a_method_without_a_single_score_says_so(experiment: Experiment, register: None) -> None:
-    registry.METHODS["none"] = plain("none", lambda prefix: np.full(len(prefix.architectures), np.nan))
-    opened = only(experiment, "none")
-    run(opened, "baselines")
-    text = "\n".join(report.table(opened))
-    assert "– none: no network of trial 0 has a score; no network of trial 1 has a score" in text
-
-
 def test_scores_of_proxies_that_are_gone_are_damage(experiment: Experiment) -> None:
     opened = only(experiment, "SynFlow")
     run(opened, "zero-cost")
     shutil.rmtree(opened.layout.zero_cost / "score" / "c")
     with pytest.raises(StoreError, match="scores are gone; run `pipeline repair`"):
         fit.fit_and_score(opened, *tasks.find(opened, tasks.indices(opened, ["SynFlow"])[0]), EXECUTION)
-
-
-def test_a_forecast_is_of_the_methods_that_are_left(experiment: Experiment, register: None) -> None:
-    def slow(prefix: Prefix) -> Floats:
-        time.sleep(1)
-        return np.arange(len(prefix.architectures), dtype=float)
-
-    registry.METHODS["slow"] = plain("slow", slow)
-    opened = only(experiment, "slow")
-    mine, others = tasks.indices(opened, ["slow"]), tasks.indices(opened, ["parameters"])
-    run_stage(opened, STAGE, others, RunOptions(cluster="inline"), QUIET)
-    assert not forecast(opened, STAGE, mine).measured
-    run_stage(opened, STAGE, mine[:1], RunOptions(cluster="inline"), QUIET)
-    expected = forecast(opened, STAGE, mine[1:])
-    assert expected.measured
-    assert expected.seconds >= 1
-    assert forecast(opened, STAGE, others).seconds < expected.seconds
 
 
 def test_a_damaged_marker_is_found_and_hides_nothing_else(experiment: Experiment) -> None:
