@@ -28,6 +28,8 @@ class Column:
 
 
 CELL: Final = "cell"
+VERSION: Final = 2
+"""Raised when a column's numbers change, so that those of before are computed again."""
 
 COLUMNS: Final[dict[str, Column]] = {
     "synflow": Column(
@@ -105,7 +107,7 @@ COLUMNS: Final[dict[str, Column]] = {
 
 def column_settings(config: ZeroCostConfig) -> dict[str, Any]:
     """Return what the proxies look at, and which numbers there are."""
-    return {**identity_settings(config), "columns": list(COLUMNS)}
+    return {**identity_settings(config), "columns": list(COLUMNS), "version": VERSION}
 
 
 def store_settings(config: ZeroCostConfig, identity: str) -> str:

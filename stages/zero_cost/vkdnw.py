@@ -15,9 +15,6 @@ from torch.nn import functional
 from stages.zero_cost.batch import Batch
 from stages.zero_cost.scratch import scratch_copy
 
-TENSORS: Final = 128
-"""Parameter tensors, from the input on, of which one weight is looked at (the published default)."""
-
 SMOOTHING: Final = 0.05
 OFFSET: Final = 1e-10
 Floats = NDArray[np.float64]
@@ -26,9 +23,9 @@ Floats = NDArray[np.float64]
 def vkdnw(network: nn.Module, batch: Batch) -> dict[str, float]:
     """Return the entropy of the Fisher matrix's spectrum (nats) and the number of parameter tensors.
 
-    The matrix is of the first weight of each of the first 128 parameter tensors, in eval mode.
+    The matrix is of the first weight of every parameter tensor, in eval mode.
     """
-    jacobian, logits = jacobians(network, batch.images, TENSORS)
+    jacobian, logits = jacobians(network, batch.images)
     values = np.linalg.eigvalsh(fisher(jacobian, logits)).clip(min=0)
     return {
         "vkdnw_entropy": spectral_entropy(values),
@@ -61,8 +58,8 @@ def spectral_entropy(values: Floats) -> float:
     return -float(np.sum(shares * np.log(shares + OFFSET)))
 
 
-def jacobians(network: nn.Module, images: Tensor, tensors: int) -> tuple[Floats, Floats]:
-    """Return the logits' derivatives to the first weight of the first parameter tensors, and the logits.
+def jacobians(network: nn.Module, images: Tensor) -> tuple[Floats, Floats]:
+    """Return the logits' derivatives to the first weight of every parameter tensor, and the logits.
 
     In eval mode images do not mix, so one backward pass a class, to the modules' outputs alone, gives every
     image's derivatives: a first weight's follows from one channel of its module's input and gradient.
@@ -70,16 +67,15 @@ def jacobians(network: nn.Module, images: Tensor, tensors: int) -> tuple[Floats,
     Args:
         network: Its Conv2d, BatchNorm2d and Linear hold all its parameters.
         images: (B, C, H, W).
-        tensors: How many.
 
     Returns:
-        float64 (B, classes, tensors), zeros where a module is never run (R23); float64 (B, classes).
+        float64 (B, classes, P), zeros where a module is never run (R23); float64 (B, classes).
     """
     mine = scratch_copy(network, learns=False, watched=True).eval()
-    visits = _follow(mine, tensors)
+    visits = _follow(mine)
     logits = mine(images.detach().requires_grad_())
-    names = [name for name, _ in mine.named_parameters()][:tensors]
-    found = np.zeros((*logits.shape, len(names)))
+    position = {name: place for place, (name, _) in enumerate(mine.named_parameters())}
+    found = np.zeros((*logits.shape, len(position)))
     outputs = [visit.output for visit in visits]
     for kind in range(logits.shape[1]):
         given = torch.autograd.grad(
@@ -87,8 +83,7 @@ def jacobians(network: nn.Module, images: Tensor, tensors: int) -> tuple[Floats,
         )
         for visit, gradient in zip(visits, given, strict=True):
             for name, derivative in visit.derivatives(gradient).items():
-                if name in names:
-                    found[:, kind, names.index(name)] += derivative.double().cpu().numpy()
+                found[:, kind, position[name]] += derivative.double().cpu().numpy()
     return found, logits.detach().double().cpu().numpy()
 
 
@@ -110,10 +105,10 @@ class _Visit:
         return found
 
 
-def _follow(network: nn.Module, tensors: int) -> list[_Visit]:
-    """Have modules that own one of the first parameter tensors note each of their runs in the list returned."""
+def _follow(network: nn.Module) -> list[_Visit]:
+    """Have modules that own parameters note each of their runs in the list returned."""
     visits: list[_Visit] = []
-    owners = {name.rpartition(".")[0] for name, _ in list(network.named_parameters())[:tensors]}
+    owners = {name.rpartition(".")[0] for name, _ in network.named_parameters()}
     for name in owners:
         module = network.get_submodule(name)
         module.register_forward_hook(_note(visits, name, _reader(module)))
