@@ -170,13 +170,20 @@ def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
 
 
 def _check_inputs(identities: Identities, stage: Stage, index: int) -> None:
+    for name, inputs in unmet(identities, stage, index).items():
+        raise InputError(needs(name, inputs))
+
+
+def unmet(identities: Identities, stage: Stage, index: int) -> dict[str, set[int]]:
+    """Return the first stage that an index waits for, and which of its indices; nothing if all inputs are done."""
     waits_for = identities.waits_for(stage, index)
-    if waits_for:
-        names = sorted({each.stage for each in waits_for}, key=list(STAGES).index)
-        first = format_array({each.index for each in waits_for if each.stage == names[0]})
-        raise InputError(
-            f"it needs {names[0]} {first}, which is not done; run --stage {names[0]} first, or --stage all"
-        )
+    first = min((each.stage for each in waits_for), key=list(STAGES).index, default="")
+    return {first: {each.index for each in waits_for if each.stage == first}} if waits_for else {}
+
+
+def needs(stage: str, inputs: set[int]) -> str:
+    """Say which inputs are not done, and what to do."""
+    return f"it needs {stage} {format_array(inputs)}, which is not done; run --stage {stage} first, or --stage all"
 
 
 def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:

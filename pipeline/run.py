@@ -21,8 +21,8 @@ from rich.progress import (
 
 from pipeline import gather
 from pipeline.array_spec import format_array
-from pipeline.execute import EXIT_DONE, IndexTask, execute
-from pipeline.identity import DoneCounter
+from pipeline.execute import EXIT_DONE, IndexTask, execute, needs, unmet
+from pipeline.identity import DoneCounter, Identities
 from pipeline.status import StageStatus, stage_status
 from slurm.local import describe_deaths, run_local
 from slurm.preemption import EXIT_STOPPED, StopFlag
@@ -77,16 +77,33 @@ def run_stage(
                 f"{stage.name}: {format_array(stale)} was done with other settings or inputs; computed again",
                 markup=False,
             )
-        workers = worker_count(experiment, options, len(indices))
         code = EXIT_DONE
+        for name, (waiting, inputs) in _waiting(experiment, stage, indices).items():
+            console.print(f"{stage.name} {format_array(waiting)}: {needs(name, inputs)}", markup=False)
+            indices, code = [index for index in indices if index not in waiting], EXIT_FAILED
+        workers = worker_count(experiment, options, len(indices))
         if indices:
             with _progress(experiment, stage, indices, console) as poll:
                 if workers == 0:
-                    code = _inline(experiment, stage, indices, options, poll, flag)
+                    ended = _inline(experiment, stage, indices, options, poll, flag)
                 else:
-                    code = _local(experiment, stage, indices, workers, options, poll, console)
+                    ended = _local(experiment, stage, indices, workers, options, poll, console)
+            code = ended or code
         gather.finalise(experiment, stage)
         return EXIT_STOPPED if flag() else code
+
+
+def _waiting(
+    experiment: Experiment, stage: Stage, indices: Sequence[int]
+) -> dict[str, tuple[set[int], set[int]]]:
+    """Return, by the stage that is to run first, the indices that wait for it, and for which of its indices."""
+    identities, found = Identities(experiment), dict[str, tuple[set[int], set[int]]]()
+    for index in indices:
+        for name, inputs in unmet(identities, stage, index).items():
+            waiting, of = found.setdefault(name, (set(), set()))
+            waiting.add(index)
+            of |= inputs
+    return found
 
 
 def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> int:

@@ -16,6 +16,7 @@ from scipy.stats import kendalltau
 from baseline_scene import QUIET, STAGE, only, plain, run, scores_of
 from pipeline.commands.running import _here
 from pipeline.execute import EXIT_DONE
+from pipeline.experiment import initialize
 from pipeline.forecast import forecast
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
@@ -183,6 +184,17 @@ def test_what_scores_are_to_be_read_with_is_said_below_both_tables(experiment: E
 )
 def test_remarks_end_where_their_reason_does(name: str, mini_batches: int, said: bool) -> None:
     assert bool(registry.METHODS[name].remark(mini_batches)) == said
+
+
+def test_what_has_to_be_done_first_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened = initialize(tmp_path / "e", "smoke", ())
+    assert _here(opened, [STAGE], None, RunOptions(cluster="local", workers=2), as_json=False) == EXIT_FAILED
+    said = capsys.readouterr()
+    assert (
+        " ".join(said.err.split()).count("it needs split 0-1, which is not done; run --stage split first")
+        == 1
+    )
+    assert "14 missing" in said.out
 
 
 def test_a_method_without_a_single_score_says_so(experiment: Experiment, register: None) -> None:

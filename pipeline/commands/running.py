@@ -207,7 +207,7 @@ def _here(
         status = stage_status(opened, each)
         report[each.name] = {state: len(found) for state, found in status.indices.items()}
         if not as_json:
-            print("\n".join([summary(status), *each.report(opened)]))
+            print("\n".join([summary(status), *(each.report(opened) if status.indices["done"] else ())]))
         if ended and (each.required or ended == EXIT_STOPPED):
             break
     if as_json:
