@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from client import MEMORY, Cluster
+from client import Cluster
 
 pytestmark = pytest.mark.cluster
+MEMORY = "--sbatch=mem=2500M"  # of the autoencoders; what else the tests run on the cluster needs less
 
 
 def test_from_an_empty_directory_to_the_table(cluster: Cluster) -> None:
     root = str(cluster.folder / "whole")
-    memory = "--sbatch=mem=2500M"  # of the autoencoders
-    run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", memory)
+    run = ("run", "--preset", "demo", "-e", root, "--stage", "all", "--cluster", "slurm", MEMORY)
     cluster.pipeline(*run)
     waits = cluster.slurm("squeue", "-h", "-o", "%j %E").splitlines()
     assert [
