@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from pipeline import config
-from stages.architectures.genotype import Genotype
-from stages.architectures.sample import draw
 from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.sample import draw
 from stages.stage import Experiment, ExperimentConfig
 from storage_schema import documents, durable, markers, schema
 from storage_schema.errors import UserError

@@ -10,10 +10,10 @@ from typing import Any
 
 from pipeline.array_spec import format_array
 from pipeline.run import RunOptions, missing_indices, worker_count
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import flops, layers
 from stages.collect.stage import CollectStage
 from stages.datasets.config import TRAINING_IMAGES
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import flops, layers
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
 from storage_schema.write import TASK_ARRAYS, object_path

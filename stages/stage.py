@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from stages.architectures.config import ArchitecturesConfig
-from stages.architectures.layers import NetworkShape
 from stages.baselines.config import BaselinesConfig
 from stages.bigru.config import BigruConfig
 from stages.cae.config import CaeConfig
@@ -19,6 +17,8 @@ from stages.datasets.config import CLASSES, DataConfig
 from stages.evaluation.config import EvaluationConfig
 from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.search_spaces.nasbench201.layers import NetworkShape
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from stages.zero_cost.config import ZeroCostConfig

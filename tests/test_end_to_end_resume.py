@@ -25,10 +25,10 @@ from pipeline.registry import STAGES
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
-from stages.architectures.genotype import Genotype
-from stages.architectures.network import build_network
 from stages.collect import collect
 from stages.collect.recorder import Recorder
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.network import build_network
 from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint, loop, resumable
 from stages.training.data import device_data

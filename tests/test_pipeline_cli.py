@@ -21,7 +21,7 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
-from stages.architectures.sample import draw
+from stages.search_spaces.sample import draw
 from stages.stage import COLLECTION, ExperimentConfig
 from storage_schema import lease
 from storage_schema.write import file_digests, object_path

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.experiment import ExperimentError, draft, initialize, load
 from pipeline.run import RunOptions, worker_count
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
 from storage_schema import durable, schema
 from storage_schema.errors import UserError
 

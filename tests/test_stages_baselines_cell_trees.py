@@ -15,7 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.architectures.genotype import (
+from stages.baselines.cell_features import FEATURES, PUBLISHED, SUBSETS, cell_feature_matrix, cell_features
+from stages.baselines.cell_trees import CellTrees
+from stages.evaluation.metrics import kendall
+from stages.labels.config import LabelsConfig
+from stages.labels.table import read_table
+from stages.search_spaces.nasbench201.genotype import (
     NUM_GENOTYPES,
     OPERATIONS,
     Genotype,
@@ -23,12 +28,7 @@ from stages.architectures.genotype import (
     canonical_form,
     live_edges,
 )
-from stages.architectures.layers import NetworkShape, flops, parameters
-from stages.baselines.cell_features import FEATURES, PUBLISHED, SUBSETS, cell_feature_matrix, cell_features
-from stages.baselines.cell_trees import CellTrees
-from stages.evaluation.metrics import kendall
-from stages.labels.config import LabelsConfig
-from stages.labels.table import read_table
+from stages.search_spaces.nasbench201.layers import NetworkShape, flops, parameters
 
 Array = npt.NDArray[np.float64]
 

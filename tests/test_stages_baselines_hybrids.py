@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype, GenotypeError, all_genotypes
-from stages.architectures.layers import NetworkShape, parameters
 from stages.baselines.lcsvr import LCSVR, curve_features
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.omni_ngb import OMNI_NGB, omni_features
@@ -36,6 +34,8 @@ from stages.baselines.sotl import sum_of_last_epoch
 from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype, GenotypeError, all_genotypes
+from stages.search_spaces.nasbench201.layers import NetworkShape, parameters
 
 SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
 SHORT = Rounds(first=2, second=1, up_sampling=2)

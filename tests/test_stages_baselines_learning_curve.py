@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from benchmarks.curves_beside_last_value import Curves, taus
-from stages.architectures.layers import NetworkShape
 from stages.baselines import lc_pfn, lce_m
 from stages.baselines.early_stop import EARLY_STOP
 from stages.baselines.lc_pfn import LcPfnError, Shape
 from stages.baselines.lce_m import LCE_M, extrapolate
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.baselines.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
+from stages.search_spaces.nasbench201.layers import NetworkShape
 
 EPOCHS = np.arange(1.0, 21)
 SHAPE = NetworkShape(channels=4, cells_per_stage=1, classes=10, image_size=8)

@@ -13,8 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype
-from stages.architectures.layers import NetworkShape, flops, layers, parameters
 from stages.baselines.cell_features import cell_feature_matrix
 from stages.baselines.cell_trees import (
     APPENDED,
@@ -27,6 +25,8 @@ from stages.baselines.cell_trees import (
 from stages.baselines.method import Method, Prefix, UnmetNeedError
 from stages.baselines.references import REFERENCES
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape, flops, layers, parameters
 from stages.zero_cost.columns import COLUMNS
 
 Array = npt.NDArray[np.float64]

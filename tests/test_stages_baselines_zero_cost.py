@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import NetworkShape
 from stages.baselines.method import Method, Prefix, UnmetNeedError
 from stages.baselines.rank_aggregation import AGGREGATES
 from stages.baselines.zero_cost import NAMES, ZERO_COST
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape
 from stages.zero_cost.columns import COLUMNS
 
 Array = npt.NDArray[np.float64]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.architectures.config import ArchitecturesConfig
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype, canonical_form
-from stages.architectures.sample import draw
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype, canonical_form
+from stages.search_spaces.sample import draw
 from stages.settings import ConfigError, identity_settings
 from stages.splits.config import SplitsConfig
 from stages.splits.errors import SplitError

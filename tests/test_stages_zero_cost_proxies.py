@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 from torch.nn import functional
 
-from stages.architectures.genotype import EDGES, Genotype, live_edges
-from stages.architectures.layers import NetworkShape, layers
-from stages.architectures.network import Network, build_network
+from stages.search_spaces.nasbench201.genotype import EDGES, Genotype, live_edges
+from stages.search_spaces.nasbench201.layers import NetworkShape, layers
+from stages.search_spaces.nasbench201.network import Network, build_network
 from stages.zero_cost import az_nas, kernels, vkdnw
 from stages.zero_cost.batch import Batch, as_noise
 from stages.zero_cost.columns import CELL, COLUMNS

@@ -21,8 +21,8 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED, StopFlag
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import flops
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import flops
 from stages.settings import ConfigError
 from stages.stage import Experiment
 from stages.training.resumable import ResumableTraining

@@ -11,11 +11,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import NetworkShape, flops, parameters
-from stages.architectures.network import build_network
 from stages.datasets.config import DataConfig
 from stages.datasets.load import load
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape, flops, parameters
+from stages.search_spaces.nasbench201.network import build_network
 from stages.training.loop import DeviceData
 from stages.zero_cost.batch import draw_batch
 from stages.zero_cost.config import ZeroCostConfig

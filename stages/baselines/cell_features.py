@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures import layers
-from stages.architectures.genotype import EDGES, OPERATIONS, OUTPUT_NODE, Genotype
-from stages.architectures.layers import NetworkShape
+from stages.search_spaces.nasbench201 import layers
+from stages.search_spaces.nasbench201.genotype import EDGES, OPERATIONS, OUTPUT_NODE, Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape
 
 Floats = NDArray[np.float64]
 

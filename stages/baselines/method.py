@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.layers import NetworkShape
+from stages.search_spaces.nasbench201.layers import NetworkShape
 from storage_schema.errors import UserError
 
 Floats = NDArray[np.float64]

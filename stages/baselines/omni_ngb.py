@@ -11,11 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.genotype import OPERATIONS, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.omni_seminas import PROXY, proxy
 from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sotl import sum_of_last_epoch
+from stages.search_spaces.nasbench201.genotype import OPERATIONS, Genotype
 from stages.training.order import generator
 
 DRAWS: Final = 35

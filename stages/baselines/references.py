@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import NetworkShape, flops, layers, parameters
 from stages.baselines.method import Floats, Method, Prefix, Scorer, label_free
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape, flops, layers, parameters
 
 Size = Callable[[Genotype, NetworkShape], int]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype
 from stages.baselines.method import Floats, Method, Prefix, Scorer
 from stages.baselines.rank_aggregation import ranks
 from stages.baselines.sequences import NAS_BENCH_201, sequences_of
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
 from stages.training.order import generator
 
 if TYPE_CHECKING:

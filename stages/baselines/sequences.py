@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.genotype import EDGES, OPERATIONS, OUTPUT_NODE, Genotype
+from stages.search_spaces.nasbench201.genotype import EDGES, OPERATIONS, OUTPUT_NODE, Genotype
 
 Tokens = NDArray[np.int64]
 

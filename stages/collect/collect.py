@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.architectures.layers import max_layers
 from stages.collect.recorder import Recorder
+from stages.search_spaces.nasbench201.layers import max_layers
 from stages.stage import Execution, Experiment, Outcome, Stopped
 from stages.training import loop
 from stages.training.resumable import ResumableTraining

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import flops, layers, max_layers, parameters
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import flops, layers, max_layers, parameters
 from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import markers, schema
 from storage_schema.create import create

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.architectures.genotype import with_twin
 from stages.baselines import results
 from stages.baselines.results import Result
 from stages.baselines.tasks import BEFORE_TRAINING
@@ -17,6 +16,7 @@ from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor, predict
 from stages.models.sequences import read_sequences
+from stages.search_spaces.nasbench201.genotype import with_twin
 from stages.sources import Source
 from stages.stage import Experiment
 from storage_schema import splits

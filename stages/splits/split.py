@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from stages.architectures.genotype import Genotype, canonical_form, with_twin
+from stages.search_spaces.nasbench201.genotype import Genotype, canonical_form, with_twin
 from stages.splits.config import ALL, SplitsConfig
 from stages.splits.errors import SplitError
 from stages.training.order import generator

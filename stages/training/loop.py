@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.architectures.network import fill_missing_gradients
 from stages.datasets.load import ImageData
+from stages.search_spaces.nasbench201.network import fill_missing_gradients
 from stages.training.augmentation import prepare_batch
 from stages.training.config import TrainingConfig
 from stages.training.order import augmentation_draws, batch_indices, batches_per_epoch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.network import build_network
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.network import build_network
 from stages.stage import Execution, Experiment
 from stages.training import checkpoint, loop
 from stages.training.config import TrainingConfig

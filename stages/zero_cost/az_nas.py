@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.architectures.network import Network
+from stages.search_spaces.nasbench201.network import Network
 from stages.training.order import generator
 from stages.zero_cost.batch import Batch
 from stages.zero_cost.scratch import scratch_copy

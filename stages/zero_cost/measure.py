@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from stages.architectures.network import Network
+from stages.search_spaces.nasbench201.network import Network
 from stages.zero_cost.batch import Batch, as_noise
 from stages.zero_cost.columns import COLUMNS
 from stages.zero_cost.registry import PROXIES, Proxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from stages.architectures.network import Network
+from stages.search_spaces.nasbench201.network import Network
 
 
 def relus_by_block(network: nn.Module) -> list[list[nn.ReLU]]:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from stages.architectures.network import Network
+from stages.search_spaces.nasbench201.network import Network
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import flops
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import flops
 from stages.stage import Execution, Experiment, Outcome, Stage
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
 from storage_schema import create, markers, schema, write

@@ -17,11 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from stages.architectures.layers import NetworkShape
 from stages.baselines.early_stop import EARLY_STOP
 from stages.baselines.lce_m import LCE_M
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.nasbench201.layers import NetworkShape
 
 CURVES = Path(__file__).parents[3] / "shared" / "data" / "learning_curves.npz"
 EPOCHS: Final = (5, 10, 20, 50, 100)

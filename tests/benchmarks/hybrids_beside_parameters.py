@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.architectures.layers import NetworkShape
 from stages.baselines.method import Floats, Method, Prefix
 from stages.baselines.omni_ngb import OMNI_NGB
 from stages.baselines.omni_seminas import OMNI_SEMINAS
 from stages.baselines.seminas import SEMINAS
 from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
+from stages.search_spaces.nasbench201.layers import NetworkShape
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.architectures.layers import NetworkShape
 from stages.baselines.lcsvr import DRAWS, fit
 from stages.baselines.method import Floats, Prefix
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.nasbench201.layers import NetworkShape
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from stages.architectures.genotype import Genotype
-from stages.architectures.layers import NetworkShape, flops, parameters
-from stages.architectures.network import build_network
 from stages.baselines.rank_aggregation import AGGREGATES
 from stages.datasets.config import DataConfig
 from stages.datasets.load import load
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.layers import NetworkShape, flops, parameters
+from stages.search_spaces.nasbench201.network import build_network
 from stages.training.config import TrainingConfig
 from stages.training.determinism import make_deterministic
 from stages.training.loop import DeviceData

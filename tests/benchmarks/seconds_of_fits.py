@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.architectures.layers import NetworkShape
 from stages.baselines.method import Prefix
 from stages.baselines.registry import METHODS
+from stages.search_spaces.nasbench201.layers import NetworkShape
 from stages.zero_cost.columns import COLUMNS
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))

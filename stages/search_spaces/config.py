@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stages.architectures.genotype import NUM_GENOTYPES
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES
 from stages.settings import check, setting
 
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stages.architectures import network as network_module
-from stages.architectures.genotype import (
+from stages.search_spaces.nasbench201 import network as network_module
+from stages.search_spaces.nasbench201.genotype import (
     EDGES,
     NUM_GENOTYPES,
     Genotype,
@@ -29,8 +29,15 @@ from stages.architectures.genotype import (
     is_connected,
     live_edges,
 )
-from stages.architectures.layers import NetworkShape, ShapeError, flops, layers, max_layers, parameters
-from stages.architectures.network import Network, build_network, fill_missing_gradients
+from stages.search_spaces.nasbench201.layers import (
+    NetworkShape,
+    ShapeError,
+    flops,
+    layers,
+    max_layers,
+    parameters,
+)
+from stages.search_spaces.nasbench201.network import Network, build_network, fill_missing_gradients
 from storage_schema.errors import UserError
 
 TABLE = Path(__file__).parents[2] / "shared" / "data" / "nasbench201.csv.gz"
@@ -229,7 +236,7 @@ def test_impossible_shapes_are_refused(field: str, value: object) -> None:
 
 
 def test_torch_is_not_imported_by_genotypes_and_layers() -> None:
-    code = "import sys, stages.architectures.layers; sys.exit('torch' in sys.modules)"
+    code = "import sys, stages.search_spaces.nasbench201.layers; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 

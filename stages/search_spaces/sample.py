@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stages.architectures.config import ArchitecturesConfig
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
 from stages.settings import ConfigError
 
 SLICE = 1000

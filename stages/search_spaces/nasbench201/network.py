@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from stages.architectures.genotype import EDGES, OUTPUT_NODE, Genotype, is_connected, live_edges
-from stages.architectures.layers import NUM_STAGES, NetworkShape, edge_name
+from stages.search_spaces.nasbench201.genotype import EDGES, OUTPUT_NODE, Genotype, is_connected, live_edges
+from stages.search_spaces.nasbench201.layers import NUM_STAGES, NetworkShape, edge_name
 
 ACTIVATION_BYTES: Final = 250_000_000
 """What the values kept for backward may take on a CPU before cells are computed again instead."""

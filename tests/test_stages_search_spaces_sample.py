@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.architectures.config import ArchitecturesConfig
-from stages.architectures.genotype import NUM_GENOTYPES, Genotype
-from stages.architectures.sample import draw
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
+from stages.search_spaces.sample import draw
 from stages.settings import ConfigError
 
 NAMES = [str(Genotype.from_number(number)) for number in range(NUM_GENOTYPES)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
-from stages.architectures.genotype import EDGES, Genotype, is_connected, live_edges
+from stages.search_spaces.nasbench201.genotype import EDGES, Genotype, is_connected, live_edges
 from storage_schema.errors import UserError
 
 NUM_STAGES: Final = 3
