@@ -19,6 +19,8 @@ from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
 from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.registry import open_space
+from stages.search_spaces.space import ImageTask, SearchSpace
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from stages.zero_cost.config import ZeroCostConfig
@@ -52,6 +54,15 @@ class ExperimentConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     @property
+    def task(self) -> ImageTask:
+        """What the networks are built for."""
+        return ImageTask(
+            classes=CLASSES[self.data.name],
+            image_size=self.data.size,
+            channels=1 if self.data.name in GRAY else 3,
+        )
+
+    @property
     def network_shape(self) -> NetworkShape:
         """Width, depth and interface of the networks."""
         return NetworkShape(
@@ -81,6 +92,12 @@ class Experiment:
     planned_labels: tuple[float | None, ...]
     data_digest: str
     open_other: Callable[[Path], Experiment]
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space; a user's own is imported here."""
+        section = self.config.architectures
+        return open_space(section.space, section.channels, section.cells_per_stage)
 
 
 class Stopped(Exception):  # noqa: N818  it is no error
