@@ -18,7 +18,6 @@ from pipeline import config
 from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
-from stages.search_spaces.nasbench201.genotype import Genotype
 from stages.search_spaces.sample import draw
 from stages.stage import Experiment, ExperimentConfig
 from storage_schema import documents, durable, markers, schema
@@ -198,7 +197,7 @@ def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], t
     """Return architecture and label of every index."""
     try:
         rows = list(csv.DictReader(io.StringIO(plan.decode())))
-        names = tuple(str(Genotype.parse(row["architecture"])) for row in rows)
+        names = tuple(row["architecture"] for row in rows)
         labels = tuple(float(row["label"]) if row["label"] else None for row in rows)
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ExperimentError(f"{path} is no plan ({error}); restore it") from error

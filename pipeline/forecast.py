@@ -12,8 +12,7 @@ from pipeline.array_spec import format_array
 from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.collect.stage import CollectStage
 from stages.datasets.config import TRAINING_IMAGES
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import flops, layers
+from stages.search_spaces.space import summary
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
 from storage_schema.write import TASK_ARRAYS, object_path
@@ -184,12 +183,12 @@ def _rough_labels(experiment: Experiment, indices: list[int]) -> float:
 
 
 def _rough_seconds(experiment: Experiment, index: int, images: int) -> float:
-    genotype = Genotype.parse(experiment.architectures[index])
-    return 3 * images * flops(genotype, experiment.config.network_shape) / ROUGH_FLOPS_PER_SECOND
+    network = summary(experiment.space, experiment.architectures[index], experiment.config.task)
+    return 3 * images * network.flops / ROUGH_FLOPS_PER_SECOND
 
 
 def _rough_bytes(experiment: Experiment, index: int) -> float:
-    genotype = Genotype.parse(experiment.architectures[index])
-    rows = sum(min(layer.units, 99) + 1 for layer in layers(genotype, experiment.config.network_shape))
+    network = summary(experiment.space, experiment.architectures[index], experiment.config.task)
+    rows = sum(min(layer.units, 99) + 1 for layer in network.layers)
     values = rows * len(schema.FEATURES) * len(experiment.config.recording.steps) * len(schema.KINDS)
     return values * ROUGH_BYTES_PER_VALUE

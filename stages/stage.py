@@ -18,9 +18,8 @@ from stages.evaluation.config import EvaluationConfig
 from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
 from stages.search_spaces.config import ArchitecturesConfig
-from stages.search_spaces.nasbench201.layers import NetworkShape
 from stages.search_spaces.registry import open_space
-from stages.search_spaces.space import ImageTask, SearchSpace
+from stages.search_spaces.space import ImageTask, SearchSpace, isomorphism_classes
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from stages.zero_cost.config import ZeroCostConfig
@@ -62,17 +61,6 @@ class ExperimentConfig:
             channels=1 if self.data.name in GRAY else 3,
         )
 
-    @property
-    def network_shape(self) -> NetworkShape:
-        """Width, depth and interface of the networks."""
-        return NetworkShape(
-            channels=self.architectures.channels,
-            cells_per_stage=self.architectures.cells_per_stage,
-            classes=CLASSES[self.data.name],
-            image_size=self.data.size,
-            input_channels=1 if self.data.name in GRAY else 3,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
@@ -98,6 +86,11 @@ class Experiment:
         """The search space; a user's own is imported here."""
         section = self.config.architectures
         return open_space(section.space, section.channels, section.cells_per_stage)
+
+    @property
+    def isomorphism_classes(self) -> tuple[str, ...]:
+        """Isomorphism class of every index; those of two spaces are never the same (R19)."""
+        return isomorphism_classes(self.space, self.architectures)
 
 
 class Stopped(Exception):  # noqa: N818  it is no error

@@ -27,8 +27,7 @@ from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
 from stages.collect import collect
 from stages.collect.recorder import Recorder
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.network import build_network
+from stages.search_spaces.build import build
 from stages.stage import Execution, Experiment, Stopped
 from stages.training import checkpoint, loop, resumable
 from stages.training.data import device_data
@@ -405,8 +404,9 @@ def test_recording_and_validation_leave_training_as_it_is(tmp_path: Path) -> Non
     collection.work()
     recorded = collection._trainer.network.state_dict()
     data = device_data(config.data, torch.device("cpu"), experiment.data_digest)
-    genotype = Genotype.parse(experiment.architectures[0])
-    trainer = loop.Trainer(build_network(genotype, config.network_shape, 4), data, config.training)
+    trainer = loop.Trainer(
+        build(experiment.space, experiment.architectures[0], config.task, 4), data, config.training
+    )
     for step in range(1, 31):
         trainer.backward(step)
         trainer.update(step)

@@ -415,11 +415,11 @@ def test_every_setting_is_spelled_out_with_a_comment_and_read_back(finished: Pat
 @pytest.mark.parametrize("preset", ["cifar10", "cifar100"])
 def test_presets_are_the_papers(preset: str) -> None:
     full, small = (config.resolve(config.preset(name)) for name in (preset, f"{preset}-small"))
-    shape = full.network_shape
-    assert (shape.channels, shape.cells_per_stage, shape.image_size) == (16, 5, 32)
+    width = [(each.architectures.channels, each.architectures.cells_per_stage) for each in (full, small)]
+    assert width == [(16, 5), (8, 2)]
+    assert (full.task.image_size, small.task.image_size) == (32, 16)
     assert full.recording.steps == (1, *range(100, 2301, 100))
     assert (full.training.batch_size, full.architectures.number, full.training.epochs) == (256, 1000, 200)
-    assert (small.network_shape.channels, small.network_shape.cells_per_stage, small.data.size) == (8, 2, 16)
     assert (small.recording.steps[-1], small.architectures.number, small.data.validation_images) == (
         500,
         200,

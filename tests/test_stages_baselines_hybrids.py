@@ -21,23 +21,24 @@ from stages.baselines.omni_seminas import OMNI_SEMINAS, Bins
 from stages.baselines.seminas import SEMINAS, random_architectures
 from stages.baselines.seminas_network import Rounds
 from stages.baselines.sequences import (
-    NAS_BENCH_101,
-    NAS_BENCH_201,
     NOTHING,
+    Code,
     SequenceError,
-    genotype_of_graph,
-    graph_of_genotype,
-    graph_of_matrix,
     sequences_of,
 )
 from stages.baselines.sotl import sum_of_last_epoch
 from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces.errors import SpaceError
+from stages.search_spaces.nasbench101.cell import FORM, graph_of_matrix
 from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype, GenotypeError, all_genotypes
-from stages.search_spaces.nasbench201.layers import NetworkShape, parameters
+from stages.search_spaces.nasbench201.layers import parameters
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
+SHAPE = SPACE.shape(TASK)
 SHORT = Rounds(first=2, second=1, up_sampling=2)
 MINI_BATCHES = 12
 
@@ -50,7 +51,8 @@ def prefix_of(architectures: list[str], seed: int = 0) -> Prefix:
     losses = 2.3 - skill * np.linspace(0, 2, MINI_BATCHES)
     return Prefix(
         architectures=tuple(architectures),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=losses + random.normal(0, 0.01, losses.shape),
         validation_accuracy=curves,
         epochs=np.arange(5.0),
@@ -272,6 +274,12 @@ def test_the_unit_of_accuracies_does_not_matter() -> None:
 
 # Sequences
 
+NAS_BENCH_101, NAS_BENCH_201 = Code(FORM), Code(SPACE.cell_form)
+
+
+def cells(*architectures: str) -> Prefix:
+    return replace(TRAIN, architectures=architectures)
+
 
 def test_lengths_and_vocabularies_are_the_published_ones() -> None:
     assert (NAS_BENCH_201.length, NAS_BENCH_201.vocabulary) == (35, 9)
@@ -290,14 +298,14 @@ def test_a_cell_written_by_hand() -> None:
         (1, 1, 2, 2, 1, 1, 3),
         (1, 1, 1, 1, 2, 2, 2, 8),
     )
-    assert sequences_of([text]).tolist() == [[token for vertex in vertices for token in vertex]]
+    assert sequences_of(cells(text)).tolist() == [[token for vertex in vertices for token in vertex]]
 
 
 def test_every_nas_bench_201_cell_comes_back() -> None:
     seen = set()
     for genotype in all_genotypes():
-        sequence = NAS_BENCH_201.encode(graph_of_genotype(genotype))
-        assert genotype_of_graph(NAS_BENCH_201.decode(sequence)) == genotype
+        sequence = NAS_BENCH_201.encode(SPACE.graph(str(genotype)))
+        assert NAS_BENCH_201.decode(sequence) == SPACE.graph(str(genotype))
         seen.add(sequence)
     assert len(seen) == NUM_GENOTYPES
     assert {token for sequence in seen for token in sequence} == set(range(1, 9))
@@ -326,25 +334,23 @@ def test_a_cell_of_fewer_vertices_is_padded_and_comes_back() -> None:
 
 
 def test_what_is_no_cell_is_refused() -> None:
-    good = NAS_BENCH_201.encode(graph_of_genotype(Genotype.from_number(7)))
+    good = NAS_BENCH_201.encode(SPACE.graph(SPACE.architecture(7)))
     for wrong in (good[:-1], (NOTHING, *good[1:]), (good[0], 9, *good[2:]), (good[0], 2, *good[2:])):
         with pytest.raises(SequenceError):
             NAS_BENCH_201.decode(wrong)
-    with pytest.raises(SequenceError, match="edges of a NAS-Bench-201 cell"):
-        genotype_of_graph(NAS_BENCH_201.decode((1, *good[1:])))
-    with pytest.raises(SequenceError, match="backwards"):
+    with pytest.raises(SpaceError, match="backwards"):
         graph_of_matrix("0100", "input|output") and graph_of_matrix("0010", "input|output")
-    with pytest.raises(SequenceError, match="9 digits"):
+    with pytest.raises(SpaceError, match="9 digits"):
         graph_of_matrix("0100", "input|maxpool3x3|output")
-    with pytest.raises(SequenceError, match="from input to output"):
+    with pytest.raises(SpaceError, match="'output' last"):
         graph_of_matrix("0100", "input|maxpool3x3")
     with pytest.raises(SequenceError, match="unknown operation 'conv'"):
         NAS_BENCH_101.encode(graph_of_matrix("011001000", "input|conv|output"))
     with pytest.raises(SequenceError, match="8 vertices; the space has 7"):
-        NAS_BENCH_101.encode(graph_of_genotype(Genotype.from_number(7)))
+        NAS_BENCH_101.encode(SPACE.graph(SPACE.architecture(7)))
     with pytest.raises(GenotypeError, match="malformed"):
-        sequences_of(["|none~0|"])
-    assert sequences_of([]).shape == (0, 35)
+        sequences_of(cells("|none~0|"))
+    assert sequences_of(cells()).shape == (0, 35)
 
 
 # SemiNAS and Omni
@@ -352,12 +358,16 @@ def test_what_is_no_cell_is_refused() -> None:
 
 def test_synthetic_architectures_are_others_of_the_space() -> None:
     known = some_cells(700)
-    drawn = random_architectures(700, known, seed=3)
+    drawn = random_architectures(SPACE, 700, known, seed=3)
     assert len(set(drawn)) == 700
     assert not set(drawn) & set(known)
-    assert drawn == random_architectures(700, known, seed=3) != random_architectures(700, known, seed=4)
+    assert (
+        drawn
+        == random_architectures(SPACE, 700, known, seed=3)
+        != random_architectures(SPACE, 700, known, seed=4)
+    )
     everything = [str(genotype) for genotype in all_genotypes()]
-    assert random_architectures(5, everything[1:], seed=0) == everything[:1]
+    assert random_architectures(SPACE, 5, everything[1:], seed=0) == everything[:1]
 
 
 def test_losses_of_the_last_epoch_are_summed() -> None:
@@ -387,7 +397,7 @@ def test_what_was_measured_follows_the_cells_tokens() -> None:
         fit("Omni-SemiNAS")
     sequences, _, synthetic, vocabulary, *_ = seen[0]
     assert sequences.shape == (40, 35 + 4 + 8)
-    np.testing.assert_array_equal(sequences[:, :35], sequences_of(TRAIN.architectures))
+    np.testing.assert_array_equal(sequences[:, :35], sequences_of(TRAIN))
     assert ((sequences[:, 35:39] == 10).sum(axis=1) == 1).all()
     assert ((sequences[:, 39:] == 12).sum(axis=1) == 1).all()
     assert ((sequences[:, 39:] == 12).sum(axis=0) == 5).all()

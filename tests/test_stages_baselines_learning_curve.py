@@ -23,10 +23,11 @@ from stages.baselines.lc_pfn import LcPfnError, Shape
 from stages.baselines.lce_m import LCE_M, extrapolate
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.baselines.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 
 EPOCHS = np.arange(1.0, 21)
-SHAPE = NetworkShape(channels=4, cells_per_stage=1, classes=10, image_size=8)
+SPACE, TASK = NASBench201(4, 1), ImageTask(classes=10, image_size=8)
 
 
 def prefix(losses: Any = None, accuracies: Any = None, epochs: Any = None, schedule: int = 200) -> Prefix:
@@ -34,7 +35,8 @@ def prefix(losses: Any = None, accuracies: Any = None, epochs: Any = None, sched
     curves = np.empty((n, 0)) if accuracies is None else np.array(accuracies, np.float64)
     return Prefix(
         architectures=tuple(map(str, range(n))),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=np.empty((n, 0)) if losses is None else np.array(losses, np.float64),
         validation_accuracy=curves,
         epochs=np.arange(1.0, curves.shape[1] + 1) if epochs is None else np.array(epochs, np.float64),

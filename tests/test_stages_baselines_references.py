@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.baselines.cell_features import cell_feature_matrix
 from stages.baselines.cell_trees import (
     APPENDED,
     CELL_TREES,
@@ -25,13 +24,17 @@ from stages.baselines.cell_trees import (
 from stages.baselines.method import Method, Prefix, UnmetNeedError
 from stages.baselines.references import REFERENCES
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.nasbench201.cell_features import cell_feature_matrix
 from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
-from stages.search_spaces.nasbench201.layers import NetworkShape, flops, layers, parameters
+from stages.search_spaces.nasbench201.layers import flops, layers, parameters
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 from stages.zero_cost.columns import COLUMNS
 
 Array = npt.NDArray[np.float64]
 
-SHAPE = NetworkShape(channels=4, cells_per_stage=2, classes=100, image_size=16)
+SPACE, TASK = NASBench201(4, 2), ImageTask(classes=100, image_size=16)
+SHAPE = SPACE.shape(TASK)
 TREES = [CELL_TREES, CELL_TREES_WITH_PROXIES]
 NAMED = pytest.mark.parametrize("method", TREES, ids=lambda method: method.name)
 NAN = np.nan
@@ -45,7 +48,8 @@ def prefix(numbers: npt.NDArray[np.int64]) -> Prefix:
     columns = np.where(missing, NAN, values)
     return Prefix(
         architectures=tuple(str(Genotype.from_number(int(number))) for number in numbers),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=np.empty((len(numbers), 0)),
         validation_accuracy=np.empty((len(numbers), 0)),
         epochs=np.empty(0),

@@ -12,12 +12,13 @@ from stages.baselines.method import Method, Prefix, UnmetNeedError
 from stages.baselines.rank_aggregation import AGGREGATES
 from stages.baselines.zero_cost import NAMES, ZERO_COST
 from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 from stages.zero_cost.columns import COLUMNS
 
 Array = npt.NDArray[np.float64]
 
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 NONE = np.empty(0)
 METHODS = {method.name: method for method in ZERO_COST}
 
@@ -26,7 +27,8 @@ def prefix(count: int = 30) -> Prefix:
     generator = np.random.default_rng(0)
     return Prefix(
         architectures=tuple(str(Genotype.from_number(i)) for i in range(count)),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=np.empty((count, 0)),
         validation_accuracy=np.empty((count, 0)),
         epochs=NONE,

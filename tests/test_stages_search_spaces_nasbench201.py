@@ -37,7 +37,8 @@ from stages.search_spaces.nasbench201.layers import (
     max_layers,
     parameters,
 )
-from stages.search_spaces.nasbench201.network import Network, build_network, fill_missing_gradients
+from stages.search_spaces.nasbench201.network import Network, build_network
+from stages.training.loop import fill_missing_gradients
 from storage_schema.errors import UserError
 
 TABLE = Path(__file__).parents[2] / "shared" / "data" / "nasbench201.csv.gz"

@@ -43,16 +43,20 @@ def spread(n: int, seed: int = 0) -> dict[int, float]:
 
 
 def all_trials(config: SplitsConfig, labels: dict[int, float], architectures: Sequence[str]) -> list[Split]:
-    return [split(config, trial, labels, architectures) for trial in range(config.num_trials)]
+    return [split(config, trial, labels, of(architectures)) for trial in range(config.num_trials)]
 
 
 def trial(protocol: dict[str, object], n: int = 120, number: int = 0, **more: object) -> Split:
-    return split(SplitsConfig(**(protocol | more)), number, spread(n), plan(n))
+    return split(SplitsConfig(**(protocol | more)), number, spread(n), of(plan(n)))
 
 
 @cache
 def form(name: str) -> str:
     return canonical_form(Genotype.parse(name))
+
+
+def of(architectures: Sequence[str]) -> list[str]:
+    return list(map(form, architectures))
 
 
 def forms(indices: Iterable[int], architectures: Sequence[str]) -> set[str]:
@@ -90,7 +94,7 @@ def test_parts_are_disjoint_nested_and_of_the_size_asked_for(
 ) -> None:
     config = SplitsConfig(**(protocol | {"seed": seed}))
     labels = {i: label for i, label in spread(n).items() if i not in gone}
-    drawn = split(config, 1, labels, plan(n))
+    drawn = split(config, 1, labels, of(plan(n)))
     largest = drawn.train["all"]
     everyone = [*drawn.test, *drawn.validation, *largest]
     assert sorted(everyone) == sorted(labels)  # each in one part: disjoint, and nothing left over
@@ -132,7 +136,7 @@ def test_each_part_has_its_share_of_each_bin(labels: dict[int, float], seed: int
     config = SplitsConfig(
         test_number=test, validation_number=validation, sizes=f"{size // 4} {size} all", seed=seed
     )
-    drawn = split(config, 3, labels, plan(n))
+    drawn = split(config, 3, labels, of(plan(n)))
     assert farthest_from_share(drawn.test, labels, labels) < 1
     rest = set(labels) - set(drawn.test)
     assert farthest_from_share(drawn.validation, rest, labels) < 1
@@ -171,7 +175,7 @@ def test_strata_owed_the_same_take_turns_over_the_trials() -> None:
 def test_a_split_is_decided_by_seed_and_trial_not_by_the_order_of_labels(protocol: dict[str, object]) -> None:
     config, labels = SplitsConfig(**protocol), spread(120)
     backwards = dict(sorted(labels.items(), reverse=True))
-    assert split(config, 2, backwards, plan(120)) == split(config, 2, labels, plan(120))
+    assert split(config, 2, backwards, of(plan(120))) == split(config, 2, labels, of(plan(120)))
     assert trial(protocol, seed=7) == trial(protocol, seed=7)
     assert trial(protocol, seed=7).test != trial(protocol, seed=8).test
 
@@ -260,7 +264,7 @@ def test_twins_of_test_architectures_in_train_are_counted_by_size() -> None:
     architectures = [*TWINS, *OTHERS]
     train = {"1": (4,), "2": (2, 4)}
     drawn = Split(trial=0, seed=0, train=train, validation=(5,), test=(0, 1, 3))
-    assert count_twins(drawn, architectures) == {"1": 0, "2": 2}
+    assert count_twins(drawn, of(architectures)) == {"1": 0, "2": 2}
 
 
 def assert_full(part: Sequence[int], number: int, left: Iterable[int], architectures: Sequence[str]) -> None:
@@ -281,7 +285,7 @@ def test_twins_together_are_in_one_part(protocol: dict[str, object], n: int, amo
         train = each.train["all"]
         parts = [forms(part, architectures) for part in (each.test, each.validation, train)]
         assert sum(map(len, parts)) == len(set().union(*parts))
-        assert set(count_twins(each, architectures).values()) == {0}
+        assert set(count_twins(each, of(architectures)).values()) == {0}
         assert len(each.train["20"]) == 20
         assert {*each.test, *each.validation, *train} == set(labels)
         if config.test != "folds":
@@ -293,7 +297,7 @@ def test_twins_together_are_in_one_part(protocol: dict[str, object], n: int, amo
 
 def test_without_it_twins_are_apart() -> None:
     assert trial(SMALL, keep_twins_together=True) != trial(SMALL)
-    assert count_twins(trial(SMALL), plan(120))["all"] > 0
+    assert count_twins(trial(SMALL), of(plan(120)))["all"] > 0
 
 
 def classes(*sizes: int) -> list[str]:
@@ -350,7 +354,7 @@ def test_classes_of_twins_too_large_for_the_parts_are_refused(
     config = SplitsConfig(**(SMALL | {"sizes": "all", "keep_twins_together": True} | settings))
     labels = dict.fromkeys(range(sum(sizes)), 0.1)
     with pytest.raises(SplitError, match=rf"leaves {says}: the classes of twins are too large; set it to"):
-        split(config, 0, labels, classes(*sizes))
+        split(config, 0, labels, of(classes(*sizes)))
 
 
 # --- refusals
@@ -390,7 +394,7 @@ def test_a_size_that_one_fold_has_no_room_for_is_refused_in_all_trials() -> None
     config = SplitsConfig(test="folds", sizes="29")
     for number in range(5):
         with pytest.raises(SplitError, match="29 is more than the 28"):
-            split(config, number, spread(41), plan(41))
+            split(config, number, spread(41), of(plan(41)))
 
 
 @pytest.mark.parametrize(
@@ -406,7 +410,7 @@ def test_a_size_that_one_fold_has_no_room_for_is_refused_in_all_trials() -> None
 def test_a_label_that_is_missing_or_no_fraction_is_refused(value: float, says: str) -> None:
     labels = spread(120) | {7: value}
     with pytest.raises(SplitError, match=says):
-        split(SplitsConfig(**SMALL), 0, labels, plan(120))
+        split(SplitsConfig(**SMALL), 0, labels, of(plan(120)))
     with pytest.raises(SplitError, match=says):
         histogram(labels)
 
@@ -414,7 +418,7 @@ def test_a_label_that_is_missing_or_no_fraction_is_refused(value: float, says: s
 @pytest.mark.parametrize("index", [120, -1])
 def test_a_label_of_another_plan_is_refused(index: int) -> None:
     with pytest.raises(SplitError, match=f"label of architecture {index}, but the plan has 120"):
-        split(SplitsConfig(**SMALL), 0, spread(120) | {index: 0.5}, plan(120))
+        split(SplitsConfig(**SMALL), 0, spread(120) | {index: 0.5}, of(plan(120)))
 
 
 @pytest.mark.parametrize(("protocol", "number"), [(SMALL, 4), (FOLDS, 5), (SMALL, -1)])
@@ -494,14 +498,14 @@ def test_the_papers_protocol_on_nasbench201(shared_data: Path) -> None:
     known = read_table(LabelsConfig(source="table", table=str(table), column="cifar10_test"))
     architectures = draw(ArchitecturesConfig(number=1000), known, "cifar10")
     labels = {index: known[name] for index, name in enumerate(architectures)}
-    drawn = split(SplitsConfig(), 0, labels, architectures)
+    drawn = split(SplitsConfig(), 0, labels, of(architectures))
     assert (len(drawn.test), len(drawn.validation), len(drawn.train["700"])) == (200, 100, 700)
     for part in (drawn.test, drawn.validation, *drawn.train.values()):
         for group in strata(labels):
             assert abs(len(set(group) & set(part)) - len(part) * len(group) / 1000) < 2
-    twins = count_twins(drawn, architectures)
+    twins = count_twins(drawn, of(architectures))
     assert list(twins.values()) == sorted(twins.values())
     assert 0 < twins["50"] < twins["700"] < 150
-    together = split(SplitsConfig(keep_twins_together=True), 0, labels, architectures)
-    assert set(count_twins(together, architectures).values()) == {0}
+    together = split(SplitsConfig(keep_twins_together=True), 0, labels, of(architectures))
+    assert set(count_twins(together, of(architectures)).values()) == {0}
     assert (len(together.test), len(together.validation)) == (200, 100)

@@ -21,8 +21,7 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED, StopFlag
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import flops
+from stages.search_spaces.space import summary
 from stages.settings import ConfigError
 from stages.stage import Experiment
 from stages.training.resumable import ResumableTraining
@@ -67,8 +66,8 @@ def test_the_store_says_what_is_in_it(made: Path) -> None:
     assert all(found[name].attrs["description"] and found[name].attrs["units"] for name in found.variables)
     assert found.unit.sel(proxy="complexity") == "FLOPs"
     assert "Lee" in str(found.source.sel(proxy="trainability").values)
-    shape = experiment.config.network_shape
-    costs = [flops(Genotype.parse(name), shape) for name in experiment.architectures]
+    task = experiment.config.task
+    costs = [summary(experiment.space, name, task).flops for name in experiment.architectures]
     assert found.score.sel(proxy="complexity").values.tolist() == costs
     seconds = found.seconds.drop_sel(proxy="complexity")
     assert bool((seconds >= 0).all())

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from stages.baselines.cell_features import cell_feature_matrix
-from stages.baselines.method import Floats, Method, Prefix, Scorer
+from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.zero_cost import read_columns
 from stages.zero_cost.columns import CELL, COLUMNS
 
@@ -95,28 +94,42 @@ def training_shares(columns: Mapping[str, Floats], training: Mapping[str, Floats
     return np.stack(shares, axis=1)
 
 
+def described(prefix: Prefix) -> Floats:
+    """Return (n, features): what each cell tells by itself.
+
+    Raises:
+        UnmetNeedError: The space has no cells.
+    """
+    found = [prefix.space.cell_features(each) for each in prefix.architectures]
+    rows = [list(features.values()) for features in found if features is not None]
+    if len(rows) < len(found):
+        raise UnmetNeedError(f"search space {prefix.space.name} gives no graph of its cells, which it reads")
+    return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+
+
 def fit_cells(train: Prefix, labels: Floats, seed: int) -> Scorer:
     """Fit the trees to what cells tell by themselves.
 
     Raises:
+        UnmetNeedError: The space has no cells.
         ValueError: As of `CellTrees.fit`.
     """
-    trees = CellTrees.fit(cell_feature_matrix(train.architectures), labels, seed)
-    return lambda prefix: trees.predict(cell_feature_matrix(prefix.architectures))
+    trees = CellTrees.fit(described(train), labels, seed)
+    return lambda prefix: trees.predict(described(prefix))
 
 
 def fit_cells_and_proxies(train: Prefix, labels: Floats, seed: int) -> Scorer:
     """Fit the trees to cells and zero-cost columns; aggregates, which need the set that is scored, are left out.
 
     Raises:
-        UnmetNeedError: There are no zero-cost proxies.
+        UnmetNeedError: There are no zero-cost proxies, or the space has no cells.
         ValueError: As of `CellTrees.fit`.
     """
     training = read_columns(train, APPENDED)
 
     def features(prefix: Prefix) -> Floats:
         shares = training_shares(read_columns(prefix, APPENDED), training)
-        return np.hstack([cell_feature_matrix(prefix.architectures), shares])
+        return np.hstack([described(prefix), shares])
 
     trees = CellTrees.fit(features(train), labels, seed)
     return lambda prefix: trees.predict(features(prefix))

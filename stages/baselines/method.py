@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.graph import CellGraph
+from stages.search_spaces.space import ImageTask, NetworkSummary, SearchSpace, summary
 from storage_schema.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -32,7 +33,8 @@ class Prefix:
 
     Attributes:
         architectures: n architecture strings.
-        shape: The networks that were trained.
+        space: What the architectures are of.
+        task: What the networks that were trained are built for.
         training_loss: (n, mini-batches) nats; NaN from where a network diverged.
         validation_accuracy: (n, observations) fractions, one observation a snapshot, the oldest first.
         epochs: (observations,) epochs trained at each observation, fractions of an epoch too.
@@ -42,13 +44,33 @@ class Prefix:
     """
 
     architectures: tuple[str, ...]
-    shape: NetworkShape
+    space: SearchSpace
+    task: ImageTask
     training_loss: Floats
     validation_accuracy: Floats
     epochs: Floats
     epoch_mini_batches: int
     schedule_epochs: int
     zero_cost: Mapping[str, Floats] = field(default_factory=dict)
+
+    @property
+    def networks(self) -> list[NetworkSummary]:
+        """Layers, parameters and FLOPs of each network."""
+        return [summary(self.space, each, self.task) for each in self.architectures]
+
+    def graphs(self) -> list[CellGraph]:
+        """Return the cell of each architecture.
+
+        Raises:
+            UnmetNeedError: The space has no cells.
+        """
+        found = [self.space.graph(each) for each in self.architectures]
+        graphs = [graph for graph in found if graph is not None]
+        if self.space.cell_form is None or len(graphs) < len(found):
+            raise UnmetNeedError(
+                f"search space {self.space.name} gives no graph of its cells, which it reads"
+            )
+        return graphs
 
 
 Scorer = Callable[[Prefix], Floats]

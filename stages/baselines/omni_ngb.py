@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.omni_seminas import PROXY, proxy
 from stages.baselines.rank_aggregation import ranks
+from stages.baselines.sequences import code_of
 from stages.baselines.sotl import sum_of_last_epoch
-from stages.search_spaces.nasbench201.genotype import OPERATIONS, Genotype
+from stages.search_spaces.graph import CellForm, CellGraph
 from stages.training.order import generator
 
 DRAWS: Final = 35
@@ -42,7 +43,7 @@ def fit(
         trees: Fewest and most boosting steps.
 
     Raises:
-        UnmetNeedError: No zero-cost column, no mini-batch trained, or fewer than six architectures.
+        UnmetNeedError: No zero-cost column, no mini-batch trained, fewer than six architectures, or no cells.
     """
     if len(labels) < ARCHITECTURES:
         raise UnmetNeedError(f"Omni-NGB needs {ARCHITECTURES} labels, there are {len(labels)}")
@@ -62,17 +63,29 @@ def fit(
 
 
 def omni_features(prefix: Prefix) -> Floats:
-    """Return (n, 32): operation of each edge one-hot, Jacobian covariance, minus the sum of recent losses.
+    """Return (n, features): the cell one-hot, Jacobian covariance, minus the sum of recent losses.
 
-    What has no value (NaN) is below everything.
+    The cell is the operation of each vertex between input and output, and whether there is an edge between each two
+    where that differs between cells: 30 numbers in NAS-Bench-201. What has no value (NaN) is below everything.
 
     Raises:
-        UnmetNeedError: No zero-cost column, or no mini-batch trained.
+        UnmetNeedError: No zero-cost column, no mini-batch trained, or a space without cells.
     """
-    operations = np.array([Genotype.parse(text).operations for text in prefix.architectures])
-    one_hot = (operations[:, :, None] == np.array(OPERATIONS)).reshape(len(operations), -1)
+    graphs, form = prefix.graphs(), code_of(prefix).form
+    cells = np.array([_one_hot(form, graph) for graph in graphs], dtype=np.float64).reshape(len(graphs), -1)
     measured = np.stack((proxy(prefix), sum_of_last_epoch(prefix)), axis=1)
-    return np.hstack((one_hot, np.nan_to_num(measured, nan=_WORST, neginf=_WORST, posinf=-_WORST)))
+    return np.hstack((cells, np.nan_to_num(measured, nan=_WORST, neginf=_WORST, posinf=-_WORST)))
+
+
+def _one_hot(form: CellForm, graph: CellGraph) -> list[bool]:
+    inner = graph.operations[1:-1]
+    absent = (None,) * (form.vertices - len(graph.operations))
+    there = [operation == name for operation in (*inner, *absent) for name in form.operations]
+    if form.fixed_edges:
+        return there
+    n = len(graph.operations)
+    ends = [(i, j) for j in range(form.vertices) for i in range(j)]
+    return there + [j < n and graph.edges[i][j] for i, j in ends]
 
 
 def _draw(random: np.random.Generator, n: int, trees: tuple[int, int]) -> dict[str, Any]:

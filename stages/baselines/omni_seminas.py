@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer
 from stages.baselines.rank_aggregation import ranks
-from stages.baselines.sequences import NAS_BENCH_201, Tokens, sequences_of
+from stages.baselines.sequences import Tokens, code_of, sequences_of
 from stages.baselines.sotl import sum_of_last_epoch
 from stages.baselines.zero_cost import read_columns
 
@@ -78,16 +78,16 @@ def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = Non
         rounds: How long, the published epochs if not given.
 
     Raises:
-        UnmetNeedError: No zero-cost column, or no mini-batch trained.
+        UnmetNeedError: No zero-cost column, no mini-batch trained, or a space without cells.
     """
     values, losses, n = proxy(train), sum_of_last_epoch(train), len(labels)
     proxy_bins = next((bins for most, bins in PROXY_BINS if n <= most), MOST_PROXY_BINS)
-    of_proxy = Bins.of(values, proxy_bins, NAS_BENCH_201.vocabulary)
+    of_proxy = Bins.of(values, proxy_bins, code_of(train).vocabulary)
     of_loss = Bins.of(losses, min(MOST_LOSS_BINS, max(2, n // IN_A_BIN)), of_proxy.first + 2)
 
     def sequences(prefix: Prefix) -> Tokens:
         parts = of_proxy.tokens(proxy(prefix)), of_loss.tokens(sum_of_last_epoch(prefix))
-        return np.hstack((sequences_of(prefix.architectures), *parts))
+        return np.hstack((sequences_of(prefix), *parts))
 
     from stages.baselines import seminas_network  # here, so that listing methods does not wait for torch
 

@@ -7,27 +7,20 @@ from typing import Final
 
 import numpy as np
 
-from stages.baselines.method import Floats, Method, Prefix, Scorer, label_free
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import NetworkShape, flops, layers, parameters
-
-Size = Callable[[Genotype, NetworkShape], int]
+from stages.baselines.method import Method, Scorer, label_free
+from stages.search_spaces.space import NetworkSummary
 
 
-def _scorer(size: Size) -> Scorer:
-    def score(prefix: Prefix) -> Floats:
-        sizes = [size(Genotype.parse(text), prefix.shape) for text in prefix.architectures]
-        return np.array(sizes, dtype=np.float64)
-
-    return score
+def _scorer(size: Callable[[NetworkSummary], int]) -> Scorer:
+    return lambda prefix: np.array([size(network) for network in prefix.networks], dtype=np.float64)
 
 
-def _layers(genotype: Genotype, shape: NetworkShape) -> int:
-    """Count convolutions and the classifier, unreachable ones too: what zero padding of a map shows."""
-    return len(layers(genotype, shape))
-
-
-_SIZES: Final[dict[str, Size]] = {"parameters": parameters, "FLOPs": flops, "layers": _layers}
+_SIZES: Final[dict[str, Callable[[NetworkSummary], int]]] = {
+    "parameters": lambda network: network.parameters,
+    "FLOPs": lambda network: network.flops,
+    # Convolutions and the classifier, unreachable ones too: what zero padding of a map shows.
+    "layers": lambda network: len(network.layers),
+}
 
 REFERENCES: Final[tuple[Method, ...]] = tuple(
     Method(name=name, kind="reference", fit=label_free(_scorer(size)), source="R26", learned=False)

@@ -8,12 +8,13 @@ architectures; of accuracies the squared error sees little but the few networks 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer
 from stages.baselines.rank_aggregation import ranks
-from stages.baselines.sequences import NAS_BENCH_201, sequences_of
-from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
+from stages.baselines.sequences import code_of, sequences_of
+from stages.search_spaces.space import SearchSpace
 from stages.training.order import generator
 
 if TYPE_CHECKING:
@@ -31,26 +32,31 @@ def fit(train: Prefix, labels: Floats, seed: int, *, rounds: Rounds | None = Non
         labels: (n,) fractions.
         seed: Of synthetic architectures, weights, order and dropout.
         rounds: How long, the published epochs if not given.
+
+    Raises:
+        UnmetNeedError: The space has no cells.
     """
     from stages.baselines import seminas_network  # here, so that listing methods does not wait for torch
 
-    drawn = random_architectures(SYNTHETIC * len(labels), train.architectures, seed)
+    known = sequences_of(train)
+    drawn = random_architectures(train.space, SYNTHETIC * len(labels), train.architectures, seed)
     fitted = seminas_network.fit(
-        sequences_of(train.architectures),
+        known,
         ranks(labels),
-        sequences_of(drawn),
-        NAS_BENCH_201.vocabulary,
+        sequences_of(replace(train, architectures=tuple(drawn))),
+        code_of(train).vocabulary,
         seed,
         rounds or seminas_network.Rounds(),
     )
-    return lambda tested: fitted.predict(sequences_of(tested.architectures))
+    return lambda tested: fitted.predict(sequences_of(tested))
 
 
-def random_architectures(number: int, apart_from: Collection[str], seed: int) -> list[str]:
-    """Draw different architectures of the space that are not among some; fewer where it has no more."""
-    order = generator(seed, "synthetic architectures", 0).permutation(NUM_GENOTYPES)
+def random_architectures(
+    space: SearchSpace, number: int, apart_from: Collection[str], seed: int
+) -> list[str]:
+    """Draw different architectures of a space that are not among some; fewer where it has no more."""
     known = set(apart_from)
-    drawn = (str(Genotype.from_number(int(index))) for index in order[: number + len(known)])
+    drawn = space.draw(number + len(known), generator(seed, "synthetic architectures", 0), None)
     return [text for text in drawn if text not in known][:number]
 
 

@@ -38,7 +38,8 @@ def read_prefix(
     epoch = batches_per_epoch(images, config.training.batch_size)
     return Prefix(
         architectures=tuple(experiment.architectures[i] for i in architectures),
-        shape=config.network_shape,
+        space=experiment.space,
+        task=config.task,
         training_loss=loss,
         validation_accuracy=accuracy,
         epochs=np.array(steps, dtype=np.float64) / epoch,

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from stages.collect.recorder import Recorder
-from stages.search_spaces.nasbench201.layers import max_layers
 from stages.stage import Execution, Experiment, Outcome, Stopped
 from stages.training import loop
 from stages.training.resumable import ResumableTraining
@@ -34,7 +33,9 @@ class Collection(ResumableTraining):
     def __init__(self, experiment: Experiment, index: int, execution: Execution) -> None:
         config = experiment.config
         super().__init__(experiment, index, execution, NAME, config.training)
-        self._recorder = Recorder(self._trainer.network, config.recording, max_layers(config.network_shape))
+        self._recorder = Recorder(
+            self._trainer.network, config.recording, experiment.space.max_layers(config.task)
+        )
         self._writer = ArchitectureWriter(experiment.layout.dynamics, index)
         self._losses = torch.full((config.recording.mini_batches,), torch.nan, device=self._device)
 

@@ -11,13 +11,9 @@ from torch import Tensor, nn
 
 from stages.collect.config import RecordingConfig
 from stages.collect.statistics import StatisticsPlan, statistics
+from stages.search_spaces.build import layer_modules
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
-
-
-def layer_weights(network: nn.Module) -> list[Tensor]:
-    """Return the weight of every Conv2d and Linear, in registration order (R1)."""
-    return [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
 
 
 class Recorder:
@@ -30,7 +26,7 @@ class Recorder:
     """
 
     def __init__(self, network: nn.Module, config: RecordingConfig, most_layers: int) -> None:
-        self._weights = layer_weights(network)
+        self._weights = [module.weight for module in layer_modules(network).values()]
         self._plan = StatisticsPlan.of(self._weights)
         self._steps = config.steps
         snapshots = len(config.steps)

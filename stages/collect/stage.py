@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import flops, layers, max_layers, parameters
+from stages.search_spaces.space import summary
 from stages.stage import Execution, Experiment, Outcome, Stage
 from storage_schema import markers, schema
 from storage_schema.create import create
@@ -105,25 +104,23 @@ def store_sizes(experiment: Experiment) -> Sizes:
     return Sizes(
         architectures=len(experiment.architectures),
         snapshots=len(recording.steps),
-        layers=max_layers(experiment.config.network_shape),
+        layers=experiment.space.max_layers(experiment.config.task),
         mini_batches=recording.mini_batches,
     )
 
 
 def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
     """Return coordinates and static values: all of them follow from the plan and the settings."""
-    shape = experiment.config.network_shape
-    genotypes = [Genotype.parse(text) for text in experiment.architectures]
+    space, task = experiment.space, experiment.config.task
+    networks = [summary(space, architecture, task) for architecture in experiment.architectures]
     units = np.zeros((sizes.architectures, sizes.layers), np.int32)
     reachable = np.zeros((sizes.architectures, sizes.layers), bool)
     names = np.full((sizes.architectures, sizes.layers), "", dtype=np.dtypes.StringDType())
-    counts = np.zeros(sizes.architectures, np.int32)
-    for index, genotype in enumerate(genotypes):
-        found = layers(genotype, shape)
-        counts[index] = len(found)
-        units[index, : len(found)] = [layer.units for layer in found]
-        reachable[index, : len(found)] = [layer.reachable for layer in found]
-        names[index, : len(found)] = [layer.name for layer in found]
+    for index, network in enumerate(networks):
+        count = len(network.layers)
+        units[index, :count] = [layer.units for layer in network.layers]
+        reachable[index, :count] = [layer.reachable for layer in network.layers]
+        names[index, :count] = [layer.name for layer in network.layers]
     return {
         "architecture": experiment.architectures,
         "snapshot": np.arange(sizes.snapshots),
@@ -135,9 +132,9 @@ def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
         "curve": schema.CURVES,
         "activity": schema.ACTIVITIES,
         "units": units,
-        "layers": counts,
+        "layers": [len(network.layers) for network in networks],
         "layer_name": names,
         "reachable": reachable,
-        "parameters": [parameters(genotype, shape) for genotype in genotypes],
-        "flops": [flops(genotype, shape) for genotype in genotypes],
+        "parameters": [network.parameters for network in networks],
+        "flops": [network.flops for network in networks],
     }

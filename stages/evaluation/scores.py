@@ -16,7 +16,7 @@ from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor, predict
 from stages.models.sequences import read_sequences
-from stages.search_spaces.nasbench201.genotype import with_twin
+from stages.search_spaces.space import count_with_duplicate
 from stages.sources import Source
 from stages.stage import Experiment
 from storage_schema import splits
@@ -96,9 +96,9 @@ def count_twins(trial: Trial) -> dict[str, int]:
     """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
     split = _read_split(trial.source.experiment, trial.source_trial)
     tested = _read_split(trial.target, trial.target_trial).test
-    names = [trial.target.architectures[i] for i in tested]
+    there, here = trial.source.experiment.isomorphism_classes, trial.target.isomorphism_classes
     return {
-        size: with_twin(names, [trial.source.experiment.architectures[i] for i in train])
+        size: count_with_duplicate([here[i] for i in tested], [there[i] for i in train])
         for size, train in split.train.items()
     }
 

@@ -19,7 +19,7 @@ def layer_modules(network: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
 def build(space: SearchSpace, architecture: str, task: ImageTask, seed: int) -> nn.Module:
     """Build a network on the CPU; torch's global generators are seeded for it, and then as they were (R10)."""
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return space.build(architecture, task, seed)
 
 

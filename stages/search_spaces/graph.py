@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from stages.search_spaces.errors import SpaceError
@@ -53,7 +54,32 @@ class CellForm:
     Attributes:
         vertices: At most, input and output among them.
         operations: Of the vertices between input and output.
+        fixed_edges: All cells have the same edges, and differ in their operations alone.
+        families: Operations that paths are searched for, by a name; by default each alone, and all of them.
     """
 
     vertices: int
     operations: tuple[str, ...]
+    fixed_edges: bool = False
+    families: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> Mapping[str, frozenset[str]]:
+        """The families, or the default ones."""
+        alone = {operation: frozenset({operation}) for operation in self.operations}
+        return self.families or alone | {"any": frozenset(self.operations)}
+
+
+def pruned(graph: CellGraph) -> CellGraph:
+    """Take away the vertices on no path from input to output; the two ends stay."""
+    last = len(graph.operations) - 1
+    from_input, to_output = {0}, {last}
+    for source, target in graph.pairs:  # by source: all that enters a vertex comes before what leaves it
+        if source in from_input:
+            from_input.add(target)
+    for source, target in reversed(graph.pairs):
+        if target in to_output:
+            to_output.add(source)
+    kept = sorted(from_input & to_output | {0, last})
+    edges = tuple(tuple(graph.edges[i][j] for j in kept) for i in kept)
+    return CellGraph(edges, tuple(graph.operations[i] for i in kept))

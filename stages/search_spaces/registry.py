@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from stages.loading import load_object
+from stages.search_spaces import own_code
+from stages.search_spaces.errors import SpaceError
 from stages.search_spaces.space import SearchSpace
 
 SPACES: Final[dict[str, str]] = {
@@ -14,8 +18,98 @@ SPACES: Final[dict[str, str]] = {
 """Where each class is; it is imported when it is used."""
 
 
+def check_name(name: str) -> None:
+    """Check that a name is one of `SPACES` or has the form of a user's own, `package.module:Class`.
+
+    Raises:
+        SpaceError: It is neither; the nearest name is named.
+    """
+    if name in SPACES or own_code.is_own(name):
+        return
+    near = difflib.get_close_matches(name, SPACES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else f"use {', '.join(SPACES)},"
+    raise SpaceError(
+        f"architectures.space = {name!r} is no search space; {hint} or package.module:Class of your own"
+    )
+
+
 @lru_cache(maxsize=16)
 def open_space(name: str, channels: int, cells_per_stage: int) -> SearchSpace:
-    """Return the space of a name, one instance for the same arguments."""
-    space: SearchSpace = load_object(SPACES.get(name, name))(channels, cells_per_stage)
+    """Return the space of a name, one instance for the same arguments; a user's own module is imported.
+
+    Raises:
+        SpaceError: The module cannot be imported, or holds no such class, or one that lacks a method.
+    """
+    check_name(name)
+    own_code.make_importable(name)
+    kind = _class(name)
+    try:
+        space: SearchSpace = kind(channels, cells_per_stage)
+    except Exception as error:  # a user's code may raise anything
+        raise SpaceError(f"architectures.space = {name!r}: {_line(error)}; correct its class") from error
     return space
+
+
+def facts(name: str) -> dict[str, Any]:
+    """Return what of a space's code decides results, for the identity; nothing for a built-in one of version 1.
+
+    Raises:
+        SpaceError: The code of a user's own space is not found.
+    """
+    if own_code.is_own(name):
+        return {"architectures.space_files": own_code.digests(name)}
+    version = _class(name).version
+    return {} if version == 1 else {"architectures.space_version": version}
+
+
+def check_facts(name: str, kept: Mapping[str, Any]) -> None:
+    """Compare the code of a space with what an experiment was made with.
+
+    Raises:
+        SpaceError: They differ; the files or versions are named.
+    """
+    here = facts(name)
+    there = {key: kept[key] for key in kept if key.startswith("architectures.space_")}
+    if here == there:
+        return
+    if not own_code.is_own(name):
+        raise SpaceError(
+            f"search space {name} has version {_class(name).version} here, and had version "
+            f"{there.get('architectures.space_version', 1)} when the experiment was made; use the package of then"
+        )
+    before, now = there.get("architectures.space_files", {}), here["architectures.space_files"]
+    changed = [f"{file} {_state(before.get(file), now.get(file))}" for file in sorted({*before, *now})]
+    raise SpaceError(
+        f"the code of {name} is not what the experiment was made with "
+        f"({', '.join(line for line in changed if not line.endswith(' '))}); restore it, or make another experiment"
+    )
+
+
+def _state(before: str | None, now: str | None) -> str:
+    if before == now:
+        return ""
+    return "is new" if before is None else "is missing" if now is None else "has changed"
+
+
+def _class(name: str) -> type[SearchSpace]:
+    try:
+        kind = load_object(SPACES.get(name, name))
+    except Exception as error:  # importing a user's module runs it
+        raise SpaceError(
+            f"architectures.space = {name!r} cannot be imported ({_line(error)}); "
+            "correct it, or run where its module is found (the working directory or PYTHONPATH)"
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, SearchSpace)):
+        raise SpaceError(
+            f"architectures.space = {name!r} is no subclass of stages.search_spaces.space.SearchSpace; derive it"
+        )
+    lacking = sorted(getattr(kind, "__abstractmethods__", ()))
+    if lacking or not isinstance(getattr(kind, "name", None), str):
+        raise SpaceError(
+            f"architectures.space = {name!r} lacks {', '.join(lacking) or 'a name'}; add it to the class"
+        )
+    return kind
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__

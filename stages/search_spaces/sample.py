@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stages.search_spaces.config import ArchitecturesConfig
-from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
+from stages.search_spaces.registry import open_space
 from stages.settings import ConfigError
 
 SLICE = 1000
@@ -29,15 +29,18 @@ def draw(config: ArchitecturesConfig, labels: Mapping[str, float] | None, data: 
     Raises:
         ConfigError: The slice does not hold so many, or the paper's spread is asked for without labels.
     """
-    order = np.random.default_rng(config.seed).permutation(NUM_GENOTYPES)
-    names = [str(Genotype.from_number(int(number))) for number in order]
-    known = [name for name in names if labels is None or name in labels]
+    space, rng = (
+        open_space(config.space, config.channels, config.cells_per_stage),
+        np.random.default_rng(config.seed),
+    )
     if config.sample == "paper":
-        return _as_in_paper(known[config.slice :: SLICES], config, labels, data)
+        everything = space.draw(len(labels or ()), rng, labels)
+        return _as_in_paper(everything[config.slice :: SLICES], config, labels, data)
     first = config.slice * SLICE
-    drawn = known[first : first + config.number]
+    known = space.draw(first + config.number, rng, labels)
+    drawn = known[first:]
     if len(drawn) < config.number or (config.slice and config.number > SLICE):
-        most = min(SLICE if config.slice else len(known), len(known) - first)
+        most = max(0, min(SLICE, len(drawn)) if config.slice else len(drawn))
         raise ConfigError(
             f"architectures.number = {config.number} is more than slice {config.slice} holds; use at most {most}"
         )

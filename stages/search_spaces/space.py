@@ -7,7 +7,7 @@ A space of one's own is a subclass in a module of one's own, named by `architect
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
@@ -135,6 +135,20 @@ class SearchSpace(ABC):
         """Return the cell that methods read which look at nothing else; None: they have no row for this space."""
         return None
 
+    def cell_features(self, architecture: str) -> Mapping[str, float] | None:
+        """Return numbers that describe the cell, the same names for every cell; None where there is no graph.
+
+        Parameters and FLOPs among them are those of the default width and depth and of 32x32 images in ten classes, so
+        that a cell has the same features in the source and the target of a transfer.
+        """
+        graph, form = self.graph(architecture), self.cell_form
+        if graph is None or form is None:
+            return None
+        from stages.search_spaces.cell_features import graph_features
+
+        costs = summary(type(self)(), architecture, ImageTask(classes=10, image_size=32))
+        return graph_features(form, graph, costs.parameters, costs.flops)
+
     def blocks(self, network: nn.Module) -> Sequence[nn.Module]:
         """Return the stem and the blocks up to the head, each called with what the one before returned.
 
@@ -179,6 +193,12 @@ class EnumerableSpace(SearchSpace):
 def summary(space: SearchSpace, architecture: str, task: ImageTask) -> NetworkSummary:
     """Return what `space.summarize` says, computed once: a space may have to build the network for it."""
     return space.summarize(architecture, task)
+
+
+@lru_cache(maxsize=8)
+def isomorphism_classes(space: SearchSpace, architectures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the class of each architecture, with the name of its space."""
+    return tuple(f"{space.name} {space.isomorphism_class(each)}" for each in architectures)
 
 
 def count_with_duplicate(tested: Sequence[str], trained: Collection[str]) -> int:

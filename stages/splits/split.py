@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from stages.search_spaces.nasbench201.genotype import Genotype, canonical_form, with_twin
+from stages.search_spaces.space import count_with_duplicate
 from stages.splits.config import ALL, SplitsConfig
 from stages.splits.errors import SplitError
 from stages.training.order import generator
@@ -67,9 +67,7 @@ class Split:
             )
 
 
-def split(
-    config: SplitsConfig, trial: int, labels: Mapping[int, float], architectures: Sequence[str]
-) -> Split:
+def split(config: SplitsConfig, trial: int, labels: Mapping[int, float], classes: Sequence[str]) -> Split:
     """Draw the split of one trial: test, then validation, then the order of training, each stratified.
 
     Test and validation take each stratum's share by largest remainder; every train size is a prefix of one
@@ -81,16 +79,16 @@ def split(
         config: The protocol.
         trial: From 0 to `config.num_trials - 1`.
         labels: Accuracy of every usable architecture, by index.
-        architectures: Architecture strings of the whole plan.
+        classes: Isomorphism class of every architecture of the plan.
 
     Raises:
         SplitError: A label is not right, or there are too few architectures for the numbers asked for.
     """
     check_labels(labels)
-    _check_indices(config, trial, labels, len(architectures))
+    _check_indices(config, trial, labels, len(classes))
     _check_number(config, len(labels))
     groups = strata(labels)
-    units = _units(groups, architectures if config.keep_twins_together else None)
+    units = _units(groups, classes if config.keep_twins_together else None)
     seed = config.seed + trial
     wanted = _validation_number(config, len(labels))
     test = _test(config, trial, units, len(labels) - wanted)
@@ -123,15 +121,17 @@ def strata(labels: Mapping[int, float]) -> list[list[int]]:
     return [sorted(group) for group in groups]
 
 
-def count_twins(split: Split, architectures: Sequence[str]) -> dict[str, int]:
+def count_twins(split: Split, classes: Sequence[str]) -> dict[str, int]:
     """Count, for each train size, the test architectures with an isomorphic twin among the training ones.
 
     Args:
         split: One trial's.
-        architectures: Architecture strings of the whole plan.
+        classes: Isomorphism class of every architecture of the plan.
     """
-    tested = [architectures[i] for i in split.test]
-    return {size: with_twin(tested, [architectures[i] for i in train]) for size, train in split.train.items()}
+    tested = [classes[i] for i in split.test]
+    return {
+        size: count_with_duplicate(tested, [classes[i] for i in train]) for size, train in split.train.items()
+    }
 
 
 def histogram(labels: Mapping[int, float]) -> list[tuple[float, float, int]]:
@@ -224,18 +224,14 @@ def _bin(label: float) -> int:
     return bisect_right(EDGES[1:-1], label)
 
 
-def _form(architecture: str) -> str:
-    return canonical_form(Genotype.parse(architecture))
-
-
-def _units(groups: list[list[int]], architectures: Sequence[str] | None) -> list[list[Unit]]:
+def _units(groups: list[list[int]], classes: Sequence[str] | None) -> list[list[Unit]]:
     """Return the units by stratum: each architecture, or each class of twins in its middle member's."""
-    if architectures is None:
+    if classes is None:
         return [[(index,) for index in group] for group in groups]
     stratum = {index: k for k, group in enumerate(groups) for index in group}
     twins: dict[str, list[int]] = {}
     for index in sorted(stratum):
-        twins.setdefault(_form(architectures[index]), []).append(index)
+        twins.setdefault(classes[index], []).append(index)
     units: list[list[Unit]] = [[] for _ in groups]
     for members in twins.values():
         middle = sorted(stratum[index] for index in members)[len(members) // 2]

@@ -54,7 +54,7 @@ class SplitStage(Stage):
                 there are too few.
         """
         labels = _labels(experiment)
-        split(experiment.config.splits, 0, labels, experiment.architectures)  # whether there is one
+        split(experiment.config.splits, 0, labels, experiment.isomorphism_classes)  # whether there is one
         content = json.dumps({str(i): labels[i] for i in sorted(labels)}).encode()
         path = experiment.layout.split_sample
         if not path.is_file() or path.read_bytes() != content:
@@ -71,7 +71,7 @@ class SplitStage(Stage):
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Draw one trial's split."""
         labels = _sample(experiment)
-        drawn = split(experiment.config.splits, index, labels, experiment.architectures)
+        drawn = split(experiment.config.splits, index, labels, experiment.isomorphism_classes)
         folder = experiment.layout.split(index)
         with execution.guard():
             splits.write(
@@ -90,7 +90,7 @@ class SplitStage(Stage):
             "train": {size: len(indices) for size, indices in drawn.train.items()},
             "validation": len(drawn.validation),
             "test": len(drawn.test),
-            "test_with_twin_in_train": count_twins(drawn, experiment.architectures),
+            "test_with_twin_in_train": count_twins(drawn, experiment.isomorphism_classes),
         }
         return Outcome(digests=write.digests(splits.paths(folder)), result=result, provenance={})
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stages.datasets.load import ImageData
-from stages.search_spaces.nasbench201.network import fill_missing_gradients
 from stages.training.augmentation import prepare_batch
 from stages.training.config import TrainingConfig
 from stages.training.order import augmentation_draws, batch_indices, batches_per_epoch
@@ -91,6 +90,17 @@ class Trainer:
             pad=pad,
         )
         return images, data.train_labels[index]
+
+
+def fill_missing_gradients(network: nn.Module) -> None:
+    """Set the gradient of every parameter that backward did not reach to zeros (R23).
+
+    The published code multiplies by 0 at a `none` edge, so that weight decay and momentum act on unreachable
+    layers too; an optimizer would skip a gradient of None.
+    """
+    for parameter in network.parameters():
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.network import build_network
+from stages.search_spaces.build import build
 from stages.stage import Execution, Experiment
 from stages.training import checkpoint, loop
 from stages.training.config import TrainingConfig
@@ -105,10 +104,9 @@ class ResumableTraining(Resumable):
     ) -> None:
         super().__init__(experiment, index, execution, stage, training.device, training.threads)
         self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
-        genotype = Genotype.parse(experiment.architectures[index])
-        shape = experiment.config.network_shape
-        network = build_network(genotype, shape, training.seed).to(self._device)
-        self._trainer = loop.Trainer(network, self._data, training)
+        architecture = experiment.architectures[index]
+        network = build(experiment.space, architecture, experiment.config.task, training.seed)
+        self._trainer = loop.Trainer(network.to(self._device), self._data, training)
         self._step = 0
 
     def _state(self) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.network import build_network
+from stages.search_spaces.build import build
 from stages.stage import Execution, Experiment, Stopped
 from stages.training.data import device_data
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
@@ -23,8 +22,8 @@ def compute(experiment: Experiment, index: int, execution: Execution) -> tuple[M
     make_deterministic(config.zero_cost.threads)
     device = choose_device(config.zero_cost.device)
     data = device_data(config.data, device, experiment.data_digest)
-    genotype = Genotype.parse(experiment.architectures[index])
-    network = build_network(genotype, config.network_shape, config.training.seed).to(device)
+    architecture = experiment.architectures[index]
+    network: Any = build(experiment.space, architecture, config.task, config.training.seed).to(device)
 
     def before_each() -> None:
         execution.progress(0.0)

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import flops
+from stages.search_spaces.space import summary
 from stages.stage import Execution, Experiment, Outcome, Stage
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
 from storage_schema import create, markers, schema, write
@@ -60,7 +59,7 @@ class ZeroCostStage(Stage):
         from stages.zero_cost.compute import compute
 
         measured, provenance = compute(experiment, index, execution)
-        complexity = flops(Genotype.parse(experiment.architectures[index]), experiment.config.network_shape)
+        complexity = summary(experiment.space, experiment.architectures[index], experiment.config.task).flops
         values = measured.values | {"complexity": float(complexity)}
         result = {
             "architecture": experiment.architectures[index],

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from stages.baselines.cell_features import cell_feature_matrix
 from stages.baselines.cell_trees import CellTrees
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.nasbench201.cell_features import cell_feature_matrix
 from stages.search_spaces.nasbench201.genotype import Genotype, canonical_form
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))

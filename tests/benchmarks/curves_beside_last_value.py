@@ -21,7 +21,8 @@ from stages.baselines.early_stop import EARLY_STOP
 from stages.baselines.lce_m import LCE_M
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.evaluation.metrics import kendall
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 
 CURVES = Path(__file__).parents[3] / "shared" / "data" / "learning_curves.npz"
 EPOCHS: Final = (5, 10, 20, 50, 100)
@@ -59,7 +60,8 @@ class Curves:
         accuracies = self.accuracies[chosen, :epochs]
         return Prefix(
             architectures=tuple(np.array(self.architectures)[chosen]),
-            shape=NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32),
+            space=NASBench201(),
+            task=ImageTask(classes=10, image_size=32),
             training_loss=np.empty((len(accuracies), 0)),
             validation_accuracy=accuracies,
             epochs=np.arange(1.0, epochs + 1),

@@ -26,10 +26,11 @@ from stages.baselines.omni_ngb import OMNI_NGB
 from stages.baselines.omni_seminas import OMNI_SEMINAS
 from stages.baselines.seminas import SEMINAS
 from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 TESTED = 1000
 RESAMPLES = 1000
 
@@ -51,7 +52,8 @@ def prefix(rows: list[Row]) -> Prefix:
     """Return what the tables know of networks."""
     return Prefix(
         architectures=tuple(row["arch_str"] for row in rows),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=-numbers(rows, "e12_cifar10_test")[:, None] / 100,
         validation_accuracy=np.full((len(rows), 0), np.nan),
         epochs=np.zeros(0),

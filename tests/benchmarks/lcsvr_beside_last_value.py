@@ -19,10 +19,11 @@ import numpy as np
 from stages.baselines.lcsvr import DRAWS, fit
 from stages.baselines.method import Floats, Prefix
 from stages.evaluation.metrics import kendall
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 EPOCHS = (5, 10, 20, 50, 100)
 TRAIN = 60
 
@@ -31,7 +32,8 @@ def prefix(names: list[str], curves: Floats) -> Prefix:
     """Return the first epochs of curves, one observation an epoch."""
     return Prefix(
         architectures=tuple(names),
-        shape=SHAPE,
+        space=SPACE,
+        task=TASK,
         training_loss=np.full((len(names), 0), np.nan),
         validation_accuracy=curves,
         epochs=np.arange(1.0, 1 + curves.shape[1]),

@@ -19,11 +19,12 @@ import numpy as np
 
 from stages.baselines.method import Prefix
 from stages.baselines.registry import METHODS
-from stages.search_spaces.nasbench201.layers import NetworkShape
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 from stages.zero_cost.columns import COLUMNS
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 MINI_BATCHES, OBSERVATIONS, EPOCH = 2300, 23, 196
 TESTED = 200
 
@@ -40,7 +41,8 @@ def main() -> None:
         noisy = labels[:, None] + random.normal(0, 0.05, (len(some), OBSERVATIONS))
         return Prefix(
             architectures=tuple(row["arch_str"] for row in some),
-            shape=SHAPE,
+            space=SPACE,
+            task=TASK,
             training_loss=2.3 - labels[:, None] + random.normal(0, 0.3, (len(some), MINI_BATCHES)),
             validation_accuracy=np.clip(noisy * rise, 0, 1),
             epochs=np.arange(1, OBSERVATIONS + 1) * 100 / EPOCH,

@@ -6,22 +6,22 @@ A cell has four nodes, 0 (input) to 3 (output), and one operation on each edge f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from storage_schema.errors import UserError
+from stages.search_spaces.errors import SpaceError
 
 OPERATIONS: Final = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES: Final = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 """(target, source) of each edge, in the order of the architecture string."""
 
 OUTPUT_NODE: Final = 3
-NUM_GENOTYPES: Final = len(OPERATIONS) ** len(EDGES)
+NUM_GENOTYPES: Final[int] = len(OPERATIONS) ** len(EDGES)
 _EXAMPLE: Final = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
 
 
-class GenotypeError(UserError, ValueError):
+class GenotypeError(SpaceError):
     """An architecture string, operation or number outside the NAS-Bench-201 space."""
 
 
@@ -105,12 +105,6 @@ def canonical_form(genotype: Genotype) -> str:
         ]
         nodes.append("+".join(sorted(terms)))
     return nodes[OUTPUT_NODE]
-
-
-def with_twin(tested: Iterable[str], trained: Iterable[str]) -> int:
-    """Count the architecture strings of one set that have an isomorphic twin in another (R19)."""
-    forms = {canonical_form(Genotype.parse(text)) for text in trained}
-    return sum(canonical_form(Genotype.parse(text)) in forms for text in tested)
 
 
 def live_edges(genotype: Genotype) -> tuple[bool, ...]:

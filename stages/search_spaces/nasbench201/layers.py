@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Final
 
+from stages.search_spaces.errors import SpaceError
 from stages.search_spaces.nasbench201.genotype import EDGES, Genotype, is_connected, live_edges
-from storage_schema.errors import UserError
 
 NUM_STAGES: Final = 3
 _KERNEL_AREAS: Final = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
 _POOL_AREA: Final = 9
 
 
-class ShapeError(UserError, ValueError):
+class ShapeError(SpaceError):
     """A network shape that cannot be built."""
 
 

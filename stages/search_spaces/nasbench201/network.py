@@ -1,7 +1,7 @@
 """The networks of NAS-Bench-201 (Dong & Yang 2020): stem, stages of cells, residual reductions, classifier.
 
 Two things differ from the published code, neither of them in the function computed. What has no path to the
-output is kept but never run (R23): call `fill_missing_gradients` after each backward. And edges that leave
+output is kept but never run (R23): `stages.training.loop` sets its gradients to zeros. And edges that leave
 one node share its ReLU, which changes no output, only the order in which up to three gradients are summed.
 """
 
@@ -38,17 +38,6 @@ def build_network(genotype: Genotype, shape: NetworkShape, seed: int) -> Network
     network.to_empty(device="cpu")
     _initialize(network, torch.Generator().manual_seed(seed))
     return network
-
-
-def fill_missing_gradients(network: nn.Module) -> None:
-    """Set the gradient of every parameter that backward did not reach to zeros (R23).
-
-    The published code multiplies by 0 at a `none` edge, so that weight decay and momentum act on unreachable
-    layers too; an optimizer would skip a gradient of None.
-    """
-    for parameter in network.parameters():
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
 
 
 class Network(nn.Module):

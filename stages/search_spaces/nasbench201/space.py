@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from stages.search_spaces.graph import INPUT, OUTPUT, CellForm, CellGraph
 from stages.search_spaces.nasbench201 import layers
+from stages.search_spaces.nasbench201.cell_features import FEATURES, PUBLISHED, cell_features
 from stages.search_spaces.nasbench201.genotype import (
     EDGES,
     NUM_GENOTYPES,
@@ -35,11 +36,11 @@ class NASBench201(EnumerableSpace):
     """
 
     name: ClassVar[str] = "nasbench201"
-    cell_form: ClassVar[CellForm] = CellForm(vertices=len(EDGES) + 2, operations=OPERATIONS)
+    cell_form: ClassVar[CellForm] = CellForm(vertices=len(EDGES) + 2, operations=OPERATIONS, fixed_edges=True)
 
     def __len__(self) -> int:
         """15,625."""
-        return NUM_GENOTYPES
+        return int(NUM_GENOTYPES)
 
     def architecture(self, number: int) -> str:
         """Return the string of a genotype's number, which is not NAS-Bench-201's own index."""
@@ -91,6 +92,12 @@ class NASBench201(EnumerableSpace):
         One leads to another where it ends at the node that the other starts at; only operations differ between cells.
         """
         return CellGraph(_LINE_GRAPH, (INPUT, *Genotype.parse(architecture).operations, OUTPUT))
+
+    def cell_features(self, architecture: str) -> Mapping[str, float]:
+        """Return the 79 numbers of `cell_features.FEATURES`, of the published network."""
+        genotype = Genotype.parse(architecture)
+        costs = layers.parameters(genotype, PUBLISHED), layers.flops(genotype, PUBLISHED)
+        return dict(zip(FEATURES, cell_features(genotype, *costs).tolist(), strict=True))
 
     def blocks(self, network: nn.Module) -> Sequence[nn.Module]:
         """Return the stem, then cells and reductions."""

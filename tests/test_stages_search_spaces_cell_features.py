@@ -15,60 +15,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.baselines.cell_features_nasbench101 import (
-    FEATURES,
-    INPUT,
-    MAX_VERTICES,
-    OPERATIONS,
-    OUTPUT,
-    SUBSETS,
-    Cell,
-    CellError,
-    cell_feature_matrix,
-    cell_features,
-    pruned,
-)
 from stages.baselines.cell_trees import CellTrees
 from stages.evaluation.metrics import kendall
+from stages.search_spaces.cell_features import graph_features
+from stages.search_spaces.errors import SpaceError
+from stages.search_spaces.graph import INPUT, OUTPUT, CellForm, CellGraph, pruned
+from stages.search_spaces.nasbench101.cell import FORM, graph_of_matrix
 
 Array = npt.NDArray[np.float64]
 
-ONE, THREE, POOL = OPERATIONS
+THREE, ONE, POOL = OPERATIONS = FORM.operations
+SUBSETS, MAX_VERTICES = FORM.families, FORM.vertices
 
 
-def cell(edges: str, *inner: str) -> Cell:
+def cell_features(of: CellGraph, parameters: int, flops: int) -> Array:
+    return np.array(list(graph_features(FORM, of, parameters, flops).values()), dtype=np.float64)
+
+
+def cell(edges: str, *inner: str) -> CellGraph:
     """Write edges as pairs of digits: "01 12" leads from the input over one vertex to the output."""
     count = len(inner) + 2
     pairs = {(int(pair[0]), int(pair[1])) for pair in edges.split()}
-    matrix = tuple(tuple(int((i, j) in pairs) for j in range(count)) for i in range(count))
-    return Cell(matrix, (INPUT, *inner, OUTPUT))
+    edges = tuple(tuple((i, j) in pairs for j in range(count)) for i in range(count))
+    return CellGraph(edges, (INPUT, *inner, OUTPUT))
 
 
-def named(of: Cell) -> dict[str, float]:
-    return dict(zip(FEATURES, cell_features(of, 1, 1).tolist(), strict=True))
+def named(of: CellGraph) -> dict[str, float]:
+    return graph_features(FORM, of, 1, 1)
 
 
 @st.composite
-def cells(draw: st.DrawFn) -> Cell:
+def cells(draw: st.DrawFn) -> CellGraph:
     inner = draw(st.lists(st.sampled_from(OPERATIONS), max_size=MAX_VERTICES - 2))
     count = len(inner) + 2
-    fed = st.integers(0, 1)
-    matrix = tuple(tuple(draw(fed) if j > i else 0 for j in range(count)) for i in range(count))
-    return Cell(matrix, (INPUT, *inner, OUTPUT))
+    fed = st.booleans()
+    edges = tuple(tuple(j > i and draw(fed) for j in range(count)) for i in range(count))
+    return CellGraph(edges, (INPUT, *inner, OUTPUT))
 
 
 @st.composite
-def relabellings(draw: st.DrawFn) -> tuple[Cell, Cell]:
+def relabellings(draw: st.DrawFn) -> tuple[CellGraph, CellGraph]:
     """Draw a cell and the same with its vertices in another order in which edges go forward."""
     one, order = draw(cells()), [0]
     left = set(range(1, len(one.operations) - 1))
     while left:
-        ready = [j for j in left if not any(one.matrix[i][j] for i in left)]
+        ready = [j for j in left if not any(one.edges[i][j] for i in left)]
         order.append(draw(st.sampled_from(ready)))
         left.remove(order[-1])
     order.append(len(one.operations) - 1)
-    matrix = tuple(tuple(one.matrix[i][j] for j in order) for i in order)
-    return one, Cell(matrix, tuple(one.operations[i] for i in order))
+    edges = tuple(tuple(one.edges[i][j] for j in order) for i in order)
+    return one, CellGraph(edges, tuple(one.operations[i] for i in order))
 
 
 # Paths: 3-1, 3-pool-1, pool-1, and the edge from input to output; vertex 4 leads nowhere.
@@ -107,7 +103,7 @@ EXPECTED = {
 def test_features_counted_by_hand() -> None:
     features = named(BY_HAND)
     assert {name: features[name] for name in EXPECTED} == EXPECTED
-    assert len(FEATURES) == len(set(FEATURES)) == 62
+    assert len(features) == 62
 
 
 def test_the_logarithms_are_those_of_parameters_and_flops() -> None:
@@ -128,19 +124,19 @@ def test_a_cell_without_a_path_has_nothing_but_the_shortest_of_none() -> None:
 
 
 @given(relabellings())
-def test_isomorphic_cells_have_the_same_features(pair: tuple[Cell, Cell]) -> None:
+def test_isomorphic_cells_have_the_same_features(pair: tuple[CellGraph, CellGraph]) -> None:
     one, other = (cell_features(each, 7, 9) for each in pair)
     np.testing.assert_array_equal(one, other)
 
 
 @given(cells())
-def test_what_pruning_takes_away_has_no_part_in_the_features(of: Cell) -> None:
+def test_what_pruning_takes_away_has_no_part_in_the_features(of: CellGraph) -> None:
     np.testing.assert_array_equal(cell_features(of, 7, 9), cell_features(pruned(of), 7, 9))
     assert pruned(pruned(of)) == pruned(of)
 
 
 @given(cells())
-def test_features_hold_together(of: Cell) -> None:
+def test_features_hold_together(of: CellGraph) -> None:
     features = named(of)
     assert features["any_alone_paths"] == features["live_paths"] >= features["direct"]
     entering = sum(features[f"in_degree_{operation}"] for operation in OPERATIONS)
@@ -154,26 +150,24 @@ def test_features_hold_together(of: Cell) -> None:
 
 
 @pytest.mark.parametrize(
-    ("matrix", "operations", "message"),
+    ("digits", "operations", "message"),
     [
-        (((0,),), (INPUT,), "give 2 to 7"),
-        (((0, 1), (0, 0)), (OUTPUT, INPUT), "'input' first"),
-        (((0,) * 8,) * 8, (INPUT, *[ONE] * 6, OUTPUT), "give 2 to 7"),
-        (((0, 1, 0), (0, 0, 1), (0, 0, 0)), (INPUT, "conv5x5", OUTPUT), "'conv5x5'; use one of conv1x1"),
-        (((0, 1), (0,)), (INPUT, OUTPUT), "not 2 x 2"),
-        (((0, 1), (1, 0)), (INPUT, OUTPUT), r"row 1, \(1, 0\)"),
-        (((0, 2), (0, 0)), (INPUT, OUTPUT), r"row 0, \(0, 2\)"),
+        ("0", "input", "at least two"),
+        ("0100", "output|input", "'input' first"),
+        ("010", "input|output", "4 digits"),
+        ("0110", "input|output", "vertex 1 backwards"),
+        ("0200", "input|output", "digits 0 or 1"),
     ],
 )
-def test_what_is_no_cell_is_refused(
-    matrix: tuple[tuple[int, ...], ...], operations: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(CellError, match=message):
-        Cell(matrix, operations)
+def test_what_is_no_cell_is_refused(digits: str, operations: str, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        graph_of_matrix(digits, operations)
 
 
-def test_no_cells_give_an_empty_matrix() -> None:
-    assert cell_feature_matrix([], [], []).shape == (0, 62)
+def test_families_that_are_not_named_are_each_operation_and_all() -> None:
+    form = CellForm(vertices=4, operations=("a", "b"))
+    features = graph_features(form, CellGraph(((False, True), (False, False)), (INPUT, OUTPUT)), 1, 1)
+    assert {name.partition("_alone")[0] for name in features if "alone" in name} == {"a", "b", "any"}
 
 
 PROXIES = ("synflow", "snip", "grad_norm")
@@ -185,9 +179,8 @@ def rows(shared_data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def parse(row: Mapping[str, str]) -> Cell:
-    digits = [int(digit) for digit in row["matrix_7x7"].zfill(49)]  # the table has lost leading zeros
-    return Cell(tuple(tuple(digits[i : i + 7]) for i in range(0, 49, 7)), tuple(row["ops"].split("|")))
+def parse(row: Mapping[str, str]) -> CellGraph:
+    return graph_of_matrix(row["matrix_7x7"].zfill(49), row["ops"])  # the table has lost leading zeros
 
 
 @dataclass(frozen=True)
@@ -218,20 +211,25 @@ def sample(rows: list[dict[str, str]]) -> Sample:
     sizes = [np.array([round(1e6 * float(row[name])) for row in rows]) for name in ("params_m", "flops_m")]
     rivals = {name: np.array([float(row[name]) for row in rows]) for name in PROXIES}
     return Sample(
-        features=cell_feature_matrix(list(map(parse, rows)), *(size.tolist() for size in sizes)),
+        features=np.array(
+            [
+                cell_features(parse(row), *map(int, pair))
+                for row, pair in zip(rows, zip(*sizes, strict=True), strict=True)
+            ]
+        ),
         labels=np.array([float(row["val_acc"]) for row in rows]),
         rivals=rivals | {"parameters": sizes[0].astype(float), "FLOPs": sizes[1].astype(float)},
     )
 
 
-def form(of: Cell) -> tuple[tuple[str, ...], tuple[int, ...]]:
+def form(of: CellGraph) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return what isomorphic cells, pruned, share: the first of all ways to write them."""
     kept = pruned(of)
     last = len(kept.operations) - 1
     return min(
         (
             tuple(kept.operations[i] for i in order),
-            tuple(kept.matrix[i][j] for i in order for j in order),
+            tuple(kept.edges[i][j] for i in order for j in order),
         )
         for inner in permutations(range(1, last))
         for order in [(0, *inner, last)]

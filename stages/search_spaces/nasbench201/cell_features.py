@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.search_spaces.cell_features import path_features
 from stages.search_spaces.nasbench201 import layers
 from stages.search_spaces.nasbench201.genotype import EDGES, OPERATIONS, OUTPUT_NODE, Genotype
 from stages.search_spaces.nasbench201.layers import NetworkShape
@@ -95,29 +96,6 @@ def _one_hot(genotype: Genotype) -> dict[str, float]:
         f"{layers.edge_name(*edge)}={operation}": float(chosen == operation)
         for edge, chosen in zip(EDGES, genotype.operations, strict=True)
         for operation in OPERATIONS
-    }
-
-
-def path_features(
-    name: str, subset: frozenset[str], paths: Sequence[tuple[str, ...]], beyond: int
-) -> dict[str, float]:
-    """Tell of live paths which are made of some operations alone, and how many of those all of them have.
-
-    Args:
-        name: Of the subset, in the features' names.
-        subset: The operations.
-        paths: Operations of each live path.
-        beyond: The shortest of no paths: more operations than any path has.
-    """
-    alone = [len(path) for path in paths if subset.issuperset(path)]
-    on_path = [sum(operation in subset for operation in path) for path in paths]
-    return {
-        f"{name}_alone_shortest": min(alone, default=beyond),
-        f"{name}_alone_longest": max(alone, default=0),
-        f"{name}_alone_paths": len(alone),
-        f"{name}_on_path_fewest": min(on_path, default=0),
-        f"{name}_on_path_most": max(on_path, default=0),
-        f"{name}_on_path_sum": sum(on_path),
     }
 
 
