@@ -11,7 +11,6 @@ from typing import Any
 from pipeline.array_spec import format_array
 from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.collect.stage import CollectStage
-from stages.datasets.config import TRAINING_IMAGES
 from stages.search_spaces.space import summary
 from stages.stage import Experiment, Stage
 from storage_schema import markers, schema
@@ -178,7 +177,7 @@ def _rough_labels(experiment: Experiment, indices: list[int]) -> float:
     if config.labels.source != "training" or not indices:
         return 0.0
     some = indices[:SAMPLE]
-    images = config.labels.epochs * TRAINING_IMAGES[config.data.name]
+    images = config.labels.epochs * config.data.dataset.training_images
     return statistics.mean(_rough_seconds(experiment, i, images) for i in some) * len(indices)
 
 

@@ -13,7 +13,7 @@ from stages.baselines.config import BaselinesConfig
 from stages.bigru.config import BigruConfig
 from stages.cae.config import CaeConfig
 from stages.collect.config import RecordingConfig
-from stages.datasets.config import CLASSES, DataConfig
+from stages.datasets.config import DataConfig
 from stages.evaluation.config import EvaluationConfig
 from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
@@ -28,7 +28,6 @@ from storage_schema.lease import LeaseLostError
 from storage_schema.markers import Marker
 from storage_schema.write import digests
 
-GRAY = ("digits", "fashion_mnist")
 BEAT_SECONDS = 10.0
 """Between two polls of work that does not poll."""
 COLLECTION = ("architectures", "data", "training", "recording", "labels")
@@ -56,9 +55,9 @@ class ExperimentConfig:
     def task(self) -> ImageTask:
         """What the networks are built for."""
         return ImageTask(
-            classes=CLASSES[self.data.name],
+            classes=self.data.dataset.classes,
             image_size=self.data.size,
-            channels=1 if self.data.name in GRAY else 3,
+            channels=self.data.dataset.channels,
         )
 
 

@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from stages.datasets import checksums, load, matlab
+from stages.datasets import load, matlab
 from stages.datasets.checksums import MANIFEST, names_at, write_manifest
 from stages.datasets.config import DataConfig
 from stages.datasets.errors import DataError
 from stages.datasets.idx import parse
 from stages.datasets.images import LabelledImages, channel_moments
+from stages.datasets.registry import find_dataset
 from stages.datasets.restricted_pickle import UnsafePickleError, loads
 from stages.settings import ConfigError
 
@@ -128,7 +129,7 @@ def test_damaged_file_is_named(cifar100: Path, file: str, damage: str) -> None:
 
 
 def test_official_cifar10_refuses_other_content(tmp_path: Path) -> None:
-    for file in checksums.LAYOUTS["cifar10"].files:
+    for file in find_dataset("cifar10").files:
         (tmp_path / file).write_bytes(bytes(3073))
     with pytest.raises(DataError, match=r"data_batch_1\.bin: truncated, 3073 bytes instead of 30730000"):
         load.load(config("cifar10", tmp_path))
@@ -232,7 +233,7 @@ def test_svhn_that_is_no_matlab_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 def test_imagenet16_120(tmp_path: Path, protocol: int) -> None:
-    for index, file in enumerate(checksums.LAYOUTS["imagenet16_120"].files):
+    for index, file in enumerate(find_dataset("imagenet16_120").files):
         labels = [1, 120, 121, 1000, 7 + index]
         batch = {"data": random_images(5, 16).reshape(5, -1), "labels": labels, "mean": np.zeros(768)}
         (tmp_path / file).write_bytes(pickle.dumps(batch, protocol=protocol))
@@ -325,7 +326,7 @@ class Exploit:
 def test_exploit_is_refused_unexecuted(tmp_path: Path, protocol: int) -> None:
     mark = tmp_path / "executed"
     content = pickle.dumps({"data": Exploit(mark), "labels": [1]}, protocol=protocol)
-    for file in checksums.LAYOUTS["imagenet16_120"].files:
+    for file in find_dataset("imagenet16_120").files:
         (tmp_path / file).write_bytes(content)
     write_manifest(tmp_path, "imagenet16_120")
     with pytest.raises(DataError, match=r"train_data_batch_1: .*refused"):

@@ -8,7 +8,6 @@ import numpy as np
 
 from stages.baselines.method import TRACE, Floats, Method, Prefix
 from stages.baselines.proxies import read_scores
-from stages.datasets.config import TRAINING_IMAGES
 from stages.stage import Experiment
 from stages.training.order import batches_per_epoch
 from storage_schema.read import open_dynamics, reading
@@ -34,7 +33,7 @@ def read_prefix(
     loss, accuracy = np.empty((len(architectures), 0)), np.empty((len(architectures), 0))
     if method.needs & TRACE and steps and architectures:
         loss, accuracy = _curves(experiment, architectures, steps)
-    images = config.baselines.epoch_images or TRAINING_IMAGES[config.data.name]
+    images = config.baselines.epoch_images or config.data.dataset.training_images
     epoch = batches_per_epoch(images, config.training.batch_size)
     return Prefix(
         architectures=tuple(experiment.architectures[i] for i in architectures),

@@ -13,12 +13,13 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
 from typing import TypedDict
 
+from stages.datasets.dataset import DataSet, Digest
 from stages.datasets.errors import DataError
+from stages.datasets.registry import datasets_in_files
 from storage_schema import documents, durable
 
 MANIFEST = "manifest.sha256.json"
@@ -32,127 +33,28 @@ class _Entry(TypedDict):
     bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Digest:
-    """What a file's content must be: its digest and, where known, its size in bytes."""
-
-    algorithm: str
-    hex: str
-    size: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """A data set on disk: the folder its archive unpacks to, its files, and whether they may be gzipped."""
-
-    folder: str
-    files: tuple[str, ...]
-    gzipped: bool = False
-
-
-LAYOUTS: dict[str, Layout] = {
-    "cifar10": Layout(
-        folder="cifar-10-batches-bin",
-        files=(*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"),
-    ),
-    "cifar100": Layout(folder="cifar-100-binary", files=("train.bin", "test.bin")),
-    "svhn": Layout(folder="svhn", files=("train_32x32.mat", "test_32x32.mat")),
-    "imagenet16_120": Layout(
-        folder="ImageNet16", files=(*(f"train_data_batch_{i}" for i in range(1, 11)), "val_data")
-    ),
-    "fashion_mnist": Layout(
-        folder="fashion-mnist",
-        files=(
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
-        ),
-        gzipped=True,
-    ),
-}
-"""Every data set that lies in files; `digits` comes with scikit-learn."""
-
-
-def _sha256(size: int | None, digests: Mapping[str, str]) -> dict[str, Digest]:
-    return {name: Digest(algorithm="sha256", hex=value, size=size) for name, value in digests.items()}
-
-
-def _md5(digests: Mapping[str, str]) -> dict[str, Digest]:
-    return {name: Digest(algorithm="md5", hex=value) for name, value in digests.items()}
-
-
-OFFICIAL: dict[str, dict[str, Digest]] = {
-    # Computed from the complete official set: the authors publish a digest of the archive alone.
-    "cifar10": _sha256(
-        30_730_000,
-        {
-            "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
-            "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
-            "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
-            "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
-            "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
-            "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
-        },
-    ),
-    # As torchvision's SVHN publishes them.
-    "svhn": _md5(
-        {
-            "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
-            "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
-        },
-    ),
-    # Of the uncompressed content, as Debian's package dataset-fashion-mnist ships it.
-    "fashion_mnist": _sha256(
-        None,
-        {
-            "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        },
-    ),
-    # As NAS-Bench-201's authors publish them with their reader of ImageNet16.
-    "imagenet16_120": _md5(
-        {
-            "train_data_batch_1": "27846dcaa50de8e21a7d1a35f30f0e91",
-            "train_data_batch_2": "c7254a054e0e795c69120a5727050e3f",
-            "train_data_batch_3": "4333d3df2e5ffb114b05d2ffc19b1e87",
-            "train_data_batch_4": "1620cdf193304f4a92677b695d70d10f",
-            "train_data_batch_5": "348b3c2fdbb3940c4e9e834affd3b18d",
-            "train_data_batch_6": "6e765307c242a1b3d7d5ef9139b48945",
-            "train_data_batch_7": "564926d8cbf8fc4818ba23d2faac7564",
-            "train_data_batch_8": "f4755871f718ccb653440b9dd0ebac66",
-            "train_data_batch_9": "bb6dd660c38c58552125b1a92f86b5d4",
-            "train_data_batch_10": "8f03f34ac4b42271a294f91bf480f29b",
-            "val_data": "3410e3017fdaefba8d5073aaa65e4bd6",
-        }
-    ),
-}
-
-
-def find_folder(root: str, name: str) -> Path:
+def find_folder(root: str, dataset: DataSet) -> Path:
     """The folder that holds a data set's files: `root` itself or the one its archive unpacks to.
 
     Args:
         root: The setting `data.root`; empty means the environment variable NAP2_DATA_ROOT.
-        name: Data set.
+        dataset: One that lies in files.
 
     Raises:
         DataError: No root is set, or neither folder holds any of the files.
     """
     root = root or os.environ.get(ROOT_VARIABLE, "")
-    layout = LAYOUTS[name]
     if not root:
         raise DataError(
-            f"{name}: no data folder; set data.root or {ROOT_VARIABLE} to the folder holding {layout.folder}/"
+            f"{dataset.name}: no data folder; set data.root or {ROOT_VARIABLE} to the folder holding "
+            f"{dataset.folder}/"
         )
     base = Path(root).expanduser()
-    for folder in (base / layout.folder, base):
-        if any(_locate(folder, file, layout.gzipped) for file in layout.files):
+    for folder in (base / dataset.folder, base):
+        if any(_locate(folder, file, dataset.gzipped) for file in dataset.files):
             return folder
     raise DataError(
-        f"{base}: none of {name}'s files here (expected {layout.folder}/{layout.files[0]}); "
+        f"{base}: none of {dataset.name}'s files here (expected {dataset.folder}/{dataset.files[0]}); "
         f"unpack the official archive there or change data.root"
     )
 
@@ -160,9 +62,9 @@ def find_folder(root: str, name: str) -> Path:
 def names_at(root: str | Path) -> list[str]:
     """Data sets of which `root`, or the usual folder under it, holds at least one file."""
     found = []
-    for name in LAYOUTS:
+    for name, dataset in datasets_in_files().items():
         try:
-            find_folder(str(root), name)
+            find_folder(str(root), dataset)
         except DataError:
             continue
         found.append(name)
@@ -172,15 +74,16 @@ def names_at(root: str | Path) -> list[str]:
 class Files:
     """A data set's files, each verified as it is read; the digests collected are its content digest."""
 
-    def __init__(self, root: str, name: str) -> None:
+    def __init__(self, root: str, dataset: DataSet) -> None:
         """Find the folder and what vouches for it.
 
         Raises:
             DataError: The files are missing, or neither the official list nor a manifest vouches for them.
         """
-        self._layout = LAYOUTS[name]
-        self.folder = find_folder(root, name)
-        self._expected = _expected(self.folder, name)
+        self.names = dataset.files
+        self._gzipped = dataset.gzipped
+        self.folder = find_folder(root, dataset)
+        self._expected = _expected(self.folder, dataset)
         self._sha256: dict[str, str] = {}
 
     def path(self, file: str) -> Path:
@@ -189,7 +92,7 @@ class Files:
         Raises:
             DataError: It does not exist.
         """
-        path = _locate(self.folder, file, self._layout.gzipped)
+        path = _locate(self.folder, file, self._gzipped)
         if path is None:
             raise DataError(f"{self.folder / file}: file is missing; unpack the official archive again")
         return path
@@ -208,10 +111,10 @@ class Files:
 
     def digest(self) -> str:
         """SHA-256 over the names and digests of all files; those not read yet are read now."""
-        for file in self._layout.files:
+        for file in self.names:
             if file not in self._sha256:
                 self.read(file)
-        lines = "".join(f"{file} {self._sha256[file]}\n" for file in self._layout.files)
+        lines = "".join(f"{file} {self._sha256[file]}\n" for file in self.names)
         return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -220,7 +123,7 @@ def write_manifest(root: str | Path, name: str) -> Path:
 
     Args:
         root: The data set's folder or its parent.
-        name: Data set, a key of `LAYOUTS`.
+        name: Data set, one that lies in files.
 
     Returns:
         The manifest's path.
@@ -228,10 +131,11 @@ def write_manifest(root: str | Path, name: str) -> Path:
     Raises:
         DataError: A file is missing or empty, or the data set has no files.
     """
-    if name not in LAYOUTS:
-        raise DataError(f"{name!r} has no files to list; use one of {', '.join(LAYOUTS)}")
-    layout, folder = LAYOUTS[name], find_folder(str(root), name)
-    entries = {file: _entry(folder, file, layout.gzipped) for file in layout.files}
+    known = datasets_in_files()
+    if name not in known:
+        raise DataError(f"{name!r} has no files to list; use one of {', '.join(known)}")
+    dataset, folder = known[name], find_folder(str(root), known[name])
+    entries = {file: _entry(folder, file, dataset.gzipped) for file in dataset.files}
     target = folder / MANIFEST
     listed = {**_read_manifest(target), **entries}
     durable.write(target, (json.dumps(listed, indent=2, sort_keys=True) + "\n").encode())
@@ -279,15 +183,14 @@ def _verify(path: Path, content: bytes, expected: Digest) -> None:
         )
 
 
-def _expected(folder: Path, name: str) -> dict[str, Digest]:
+def _expected(folder: Path, dataset: DataSet) -> Mapping[str, Digest]:
     manifest = folder / MANIFEST
     listed = _parse_manifest(manifest) if manifest.is_file() else {}
-    files = LAYOUTS[name].files
-    if all(file in listed for file in files):
+    if all(file in listed for file in dataset.files):
         return listed
-    if name in OFFICIAL:
-        return OFFICIAL[name]
-    missing = next(file for file in files if file not in listed)
+    if dataset.checksums:
+        return dataset.checksums
+    missing = next(file for file in dataset.files if file not in listed)
     raise DataError(
         f"{folder / missing}: no official checksum is known and no manifest lists it; "
         f"vouch for the files with `pipeline data manifest {folder}`"

@@ -5,31 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.datasets.checksums import LAYOUTS, Files
+from stages.datasets.checksums import Files
 from stages.datasets.errors import DataError
 from stages.datasets.images import LabelledImages, RawImages, half_of_test
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-LABEL_BYTES = {"cifar10": 1, "cifar100": 2}
-"""Bytes before the pixels; the last of them is the (fine) label."""
 
 
-def read(files: Files, name: str, classes: int, split_seed: int) -> RawImages:
+def read(files: Files, classes: int, split_seed: int, *, label_bytes: int) -> RawImages:
     """Read all batches, and halve the test images into a validation pool and label images.
 
     Args:
-        files: The data set's verified files.
-        name: "cifar10" or "cifar100".
+        files: The data set's verified files: training batches, and the test batch last.
         classes: Number of classes.
         split_seed: Seed of the halving (SPEC R12).
+        label_bytes: Bytes before the pixels; the last of them is the (fine) label.
 
     Raises:
         DataError: A file is missing, truncated, altered or holds a label out of range.
     """
-    *train_files, test_file = LAYOUTS[name].files
-    batches = [_batch(files, file, LABEL_BYTES[name], classes) for file in train_files]
-    test = _batch(files, test_file, LABEL_BYTES[name], classes)
+    *train_files, test_file = files.names
+    batches = [_batch(files, file, label_bytes, classes) for file in train_files]
+    test = _batch(files, test_file, label_bytes, classes)
     train = LabelledImages(
         images=np.concatenate([batch.images for batch in batches]),
         labels=np.concatenate([batch.labels for batch in batches]),

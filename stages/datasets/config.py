@@ -5,37 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from stages.datasets.dataset import DataSet
+from stages.datasets.registry import DATASETS, find_dataset
 from stages.settings import ConfigError, check, setting
-
-NATIVE_SIZE = {
-    "cifar10": 32,
-    "cifar100": 32,
-    "svhn": 32,
-    "imagenet16_120": 16,
-    "fashion_mnist": 28,
-    "digits": 8,
-}
-"""Side of each data set's images, in pixels."""
-
-CLASSES = {
-    "cifar10": 10,
-    "cifar100": 100,
-    "svhn": 10,
-    "imagenet16_120": 120,
-    "fashion_mnist": 10,
-    "digits": 10,
-}
-"""Number of classes of each data set."""
-
-TRAINING_IMAGES = {
-    "cifar10": 50_000,
-    "cifar100": 50_000,
-    "svhn": 51_280,
-    "imagenet16_120": 151_700,
-    "fashion_mnist": 60_000,
-    "digits": 1_078,
-}
-"""Images of each whole data set that networks train on (SPEC R12)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +15,31 @@ class DataConfig:
     """Which images the networks train on, and which of them validate (SPEC R11, R12).
 
     `validation_images` takes the first n of a fixed pool: half of the test images (CIFAR, Fashion-MNIST),
-    SVHN's 21,977 held-out training images, ImageNet16-120's validation set. `digits` ignores it: its whole
-    stratified fifth validates.
+    SVHN's 21,977 held-out training images, ImageNet16-120's validation set. What lies in no files, as `digits`,
+    ignores it: a whole stratified fifth validates.
     """
 
     SECTION: ClassVar[str] = "data"
 
-    name: str = setting("digits", "data set the networks are trained on", choices=tuple(NATIVE_SIZE))
+    name: str = setting("digits", "data set the networks are trained on", choices=tuple(DATASETS))
     root: str = setting(
         "", "folder of the official files; empty: the variable NAP2_DATA_ROOT", identity=False, path=True
     )
     image_size: int = setting(
-        0, "side in pixels after average pooling, a divisor of the native side; 0: native", ge=0, le=32
+        0, "side in pixels after average pooling, a divisor of the native side; 0: native", ge=0
     )
     validation_images: int = setting(
-        5000, "validation images, from the fixed pool (digits: always a fifth)", ge=1, le=1_000_000
+        5000,
+        "validation images, from the fixed pool (without files, as digits: always a fifth)",
+        ge=1,
+        le=1_000_000,
     )
     split_seed: int = setting(42, "seed of the split into validation and test images", ge=0, le=2**32 - 1)
 
     def __post_init__(self) -> None:
         """Check every setting, and that the images can be pooled to the size asked for."""
         check(self)
-        native = NATIVE_SIZE[self.name]
+        native = self.dataset.size
         if self.image_size and native % self.image_size:
             sizes = ", ".join(str(size) for size in range(native, 0, -1) if native % size == 0)
             raise ConfigError(
@@ -73,6 +48,11 @@ class DataConfig:
             )
 
     @property
+    def dataset(self) -> DataSet:
+        """What is known of the data set."""
+        return find_dataset(self.name)
+
+    @property
     def size(self) -> int:
         """Side of the images that training sees, in pixels."""
-        return self.image_size or NATIVE_SIZE[self.name]
+        return self.image_size or self.dataset.size

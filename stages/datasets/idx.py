@@ -1,4 +1,4 @@
-"""Fashion-MNIST in idx files: a big-endian header, then unsigned bytes; plain or gzipped (SPEC R12)."""
+"""Images and labels in idx files, as of MNIST and its kin: a big-endian header, then unsigned bytes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stages.datasets.checksums import Files
 from stages.datasets.errors import DataError
 from stages.datasets.images import LabelledImages, RawImages, half_of_test
 
+SIDE = 28
 UNSIGNED_BYTE = 0x08
 
 
@@ -63,7 +64,7 @@ def _pair(files: Files, prefix: str, classes: int) -> LabelledImages:
     labels = parse(files.read(label_file), str(files.path(label_file)))
     if (
         images.ndim != 3
-        or images.shape[1:] != (28, 28)
+        or images.shape[1:] != (SIDE, SIDE)
         or labels.shape != images.shape[:1]
         or not labels.size
     ):

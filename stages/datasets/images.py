@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,10 @@ class LabelledImages:
         """Number of images."""
         return len(self.labels)
 
+    def digest(self) -> str:
+        """SHA-256 of the images and labels, in their order."""
+        return hashlib.sha256(self.images.tobytes() + self.labels.astype("<i8").tobytes()).hexdigest()
+
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
         """Copies of the images at `indices`, in that order."""
         return LabelledImages(images=self.images[indices], labels=self.labels[indices])
@@ -48,11 +53,14 @@ class LabelledImages:
 
 @dataclass(frozen=True, kw_only=True)
 class RawImages:
-    """A data set before selection: training images, the whole validation pool, and images kept for labels."""
+    """A data set before selection: training images, the whole validation pool, and images kept for labels.
+
+    Without `test`, what is left of the pool is kept for labels.
+    """
 
     train: LabelledImages
     pool: LabelledImages
-    test: LabelledImages
+    test: LabelledImages | None
 
 
 def permutation(n: int, seed: int) -> NDArray[np.int64]:
@@ -68,6 +76,19 @@ def half_of_test(train: LabelledImages, test: LabelledImages, seed: int) -> RawI
     order = permutation(len(test), seed)
     half = len(test) // 2
     return RawImages(train=train, pool=test.take(order[:half]), test=test.take(order[half:]))
+
+
+def fifths(everything: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+    """Three fifths to train on, one to validate, one kept for labels: fixed, each class cut by itself (SPEC R12)."""
+    parts: list[list[NDArray[np.int64]]] = [[], [], []]
+    for label in np.unique(everything.labels):
+        members = np.flatnonzero(everything.labels == label)
+        members = members[permutation(len(members), seed)]
+        cuts = [round(0.6 * len(members)), round(0.8 * len(members))]
+        for part, indices in zip(parts, np.split(members, cuts), strict=True):
+            part.append(indices)
+    train, validation, test = (everything.take(np.sort(np.concatenate(part))) for part in parts)
+    return train, validation, test
 
 
 def channel_moments(images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

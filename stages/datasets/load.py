@@ -7,22 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.datasets import cifar, digits, idx, imagenet16, svhn
 from stages.datasets.checksums import Files
-from stages.datasets.config import CLASSES, DataConfig
+from stages.datasets.config import DataConfig
+from stages.datasets.dataset import DataSet
 from stages.datasets.errors import DataError
-from stages.datasets.images import LabelledImages, RawImages, channel_moments, mean_image
-
-TABLE_16 = {
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2430, 0.2610)),
-    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    "imagenet16_120": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "svhn": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
-"""Channel mean and standard deviation of Table 16; ImageNet16-120 has its mean image subtracted instead."""
-
-UNFLIPPED = frozenset({"digits", "svhn"})
-"""Data sets whose images mean something else when mirrored."""
+from stages.datasets.images import LabelledImages, RawImages, channel_moments, fifths, mean_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +42,19 @@ def load(config: DataConfig) -> ImageData:
     """Read a data set; every file is verified while it is read.
 
     Raises:
-        DataError: A file is missing, truncated, altered or vouched for by nothing, or fewer images than
-            `data.validation_images` can validate.
+        DataError: A file is missing, truncated, altered or vouched for by nothing, fewer images than
+            `data.validation_images` can validate, or what is read is not as the data set's object says.
     """
-    if config.name == "digits":
-        return _prepare(digits.read(config.split_seed), config, digits.digest())
-    files = Files(config.root, config.name)
-    raw = _read(files, config)
-    return _prepare(raw, config, files.digest())
+    dataset = config.dataset
+    if dataset.images is not None:
+        everything = dataset.images()
+        train, validation, test = fifths(everything, config.split_seed)
+        return _prepare(train, validation, test, config, everything.digest())
+    assert dataset.read is not None  # it checks that it has the one or the other
+    files = Files(config.root, dataset)
+    raw = dataset.read(files, dataset.classes, config.split_seed)
+    digest = files.digest()
+    return _prepare(raw.train, *_selected(raw, config), config, digest)
 
 
 def check(config: DataConfig) -> None:
@@ -75,31 +69,36 @@ def check(config: DataConfig) -> None:
 def content_digest(config: DataConfig) -> str:
     """SHA-256 over the names and digests of the data set's files: the data's part of the identity.
 
-    The same whether the official list or a manifest vouches for the files.
+    The same whether the official list or a manifest vouches for the files. Of a data set without files it is
+    over the images and labels.
 
     Raises:
         DataError: As `load`.
     """
-    if config.name == "digits":
-        return digits.digest()
-    return Files(config.root, config.name).digest()
+    dataset = config.dataset
+    return dataset.images().digest() if dataset.images is not None else Files(config.root, dataset).digest()
 
 
-def _read(files: Files, config: DataConfig) -> RawImages:
-    classes = CLASSES[config.name]
-    if config.name in ("cifar10", "cifar100"):
-        return cifar.read(files, config.name, classes, config.split_seed)
-    if config.name == "svhn":
-        return svhn.read(files, config.split_seed)
-    if config.name == "imagenet16_120":
-        return imagenet16.read(files, classes, config.split_seed)
-    return idx.read(files, classes, config.split_seed)
+def _selected(raw: RawImages, config: DataConfig) -> tuple[LabelledImages, LabelledImages]:
+    """The images that validate, and those kept for labels."""
+    n, available = config.validation_images, len(raw.pool)
+    if n > available:
+        raise DataError(
+            f"data.validation_images = {n}, but {config.name} at hand has only {available} images "
+            f"to validate on; set it to {available} or less"
+        )
+    test = raw.pool.take(np.arange(n, available)) if raw.test is None else raw.test
+    return raw.pool.take(np.arange(n)), test
 
 
-def _prepare(raw: RawImages, config: DataConfig, digest: str) -> ImageData:
-    raw = raw if config.name == "digits" else _selected(raw, config)
-    train, validation, test = (part.pooled(config.size) for part in (raw.train, raw.pool, raw.test))
-    mean, std = _normalization(config.name, train.images)
+def _prepare(
+    train: LabelledImages, validation: LabelledImages, test: LabelledImages, config: DataConfig, digest: str
+) -> ImageData:
+    dataset = config.dataset
+    for part in (train, validation, test):
+        _check_kind(part, dataset)
+    train, validation, test = (part.pooled(config.size) for part in (train, validation, test))
+    mean, std = _moments(dataset, train.images)
     return ImageData(
         train_images=np.ascontiguousarray(train.images),
         train_labels=train.labels,
@@ -109,32 +108,31 @@ def _prepare(raw: RawImages, config: DataConfig, digest: str) -> ImageData:
         test_labels=test.labels,
         mean=mean,
         std=std,
-        mean_image=mean_image(train.images) if config.name == "imagenet16_120" else None,
-        classes=CLASSES[config.name],
-        pad=0 if config.name == "svhn" else config.size // 8,  # Table 17: 4 of 32, 2 of 16
-        flip=config.name not in UNFLIPPED,
+        mean_image=mean_image(train.images) if dataset.subtract_mean_image else None,
+        classes=dataset.classes,
+        pad=config.size // 8 if dataset.pad else 0,  # Table 17: 4 of 32, 2 of 16
+        flip=dataset.flip,
         digest=digest,
     )
 
 
-def _selected(raw: RawImages, config: DataConfig) -> RawImages:
-    n, available = config.validation_images, len(raw.pool)
-    if n > available:
+def _check_kind(part: LabelledImages, dataset: DataSet) -> None:
+    shape = (dataset.channels, dataset.size, dataset.size)
+    if part.images.shape[1:] != shape:
         raise DataError(
-            f"data.validation_images = {n}, but {config.name} at hand has only {available} images "
-            f"to validate on; set it to {available} or less"
+            f"{dataset.name}: images are {part.images.shape[1:]}, but its DataSet says {shape} "
+            f"(channels, size, size); correct the one or the other"
         )
-    test = _leftover(raw, n) if config.name == "imagenet16_120" else raw.test
-    return RawImages(train=raw.train, pool=raw.pool.take(np.arange(n)), test=test)
+    odd = part.labels[(part.labels < 0) | (part.labels >= dataset.classes)]
+    if odd.size:
+        raise DataError(
+            f"{dataset.name}: label {odd[0]} is not in 0 … {dataset.classes - 1}, the classes its DataSet has; "
+            f"correct the one or the other"
+        )
 
 
-def _leftover(raw: RawImages, n: int) -> LabelledImages:
-    # ImageNet16-120 has no test set of its own: what does not validate is kept for labels.
-    return raw.pool.take(np.arange(n, len(raw.pool)))
-
-
-def _normalization(name: str, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    if name not in TABLE_16:
+def _moments(dataset: DataSet, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    if dataset.moments is None:
         return channel_moments(images)
-    mean, std = TABLE_16[name]
+    mean, std = dataset.moments
     return np.asarray(mean, np.float32), np.asarray(std, np.float32)

@@ -11,7 +11,7 @@ from workshop import SUBMISSION
 
 from pipeline.experiment import load
 from pipeline.registry import STAGES
-from stages.datasets.checksums import LAYOUTS
+from stages.datasets.registry import datasets_in_files
 from stages.labels.nasbench201_api import read_api_file
 from storage_schema.write import object_path
 
@@ -51,7 +51,7 @@ def readers() -> list[Reader]:
     """Return all of them."""
     folder = f"e/slurm/{SUBMISSION.name}"
     assert object_path(Path("e/dynamics.zarr"), "weights", 0) == Path("e/dynamics.zarr/weights/c/0/0/0/0/0")
-    train = {name: LAYOUTS[name].files[0] for name in LAYOUTS}
+    train = {name: dataset.files[0] for name, dataset in datasets_in_files().items()}
     small = {"seal": readings.seal_model}
     return [
         Reader(

@@ -16,7 +16,8 @@ from scipy.io import savemat
 from pipeline import doctor
 from pipeline.experiment import load
 from slurm.ledger import Submission
-from stages.datasets.checksums import LAYOUTS, write_manifest
+from stages.datasets.checksums import write_manifest
+from stages.datasets.registry import datasets_in_files
 from stages.training import checkpoint
 from storage_schema import lease
 
@@ -67,27 +68,27 @@ def durable_json(path: Path, value: Any) -> None:
 
 
 def _images(root: Path) -> None:
-    draw = np.random.default_rng(0)
-    for name in LAYOUTS:
+    draw, datasets = np.random.default_rng(0), datasets_in_files()
+    for name in datasets:
         (root / name).mkdir()
-    for file in LAYOUTS["cifar10"].files:
+    for file in datasets["cifar10"].files:
         rows = draw.integers(0, 256, (4, 3073), np.uint8)
         rows[:, 0] %= 10
         (root / "cifar10" / file).write_bytes(rows.tobytes())
-    for file in LAYOUTS["svhn"].files:
+    for file in datasets["svhn"].files:
         content = {
             "X": draw.integers(0, 256, (32, 32, 3, 4), np.uint8),
             "y": np.array([[1], [2], [3], [10]], np.uint8),
         }
         savemat(root / "svhn" / file, content, do_compression=file.startswith("train"))
-    for i, file in enumerate(LAYOUTS["imagenet16_120"].files):
+    for i, file in enumerate(datasets["imagenet16_120"].files):
         batch = {
             "data": draw.integers(0, 256, (3, 768), np.uint8),
             "labels": [1, 5, 120],
             "mean": np.zeros(768),
         }
         (root / "imagenet16_120" / file).write_bytes(pickle.dumps(batch, protocol=2 + i % 3))
-    for file in LAYOUTS["fashion_mnist"].files:
+    for file in datasets["fashion_mnist"].files:
         shape = (4, 28, 28) if "images" in file else (4,)
         head = bytes((0, 0, 8, len(shape))) + b"".join(n.to_bytes(4, "big") for n in shape)
         content = head + draw.integers(0, 10, shape, np.uint8).tobytes()
@@ -95,7 +96,7 @@ def _images(root: Path) -> None:
         (root / "fashion_mnist" / f"{file}{'.gz' if packed else ''}").write_bytes(
             gzip.compress(content) if packed else content
         )
-    for name in LAYOUTS:
+    for name in datasets:
         if name != "cifar100":
             write_manifest(root / name, name)
 

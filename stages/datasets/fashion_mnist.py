@@ -1,0 +1,31 @@
+"""Fashion-MNIST in the official idx files, plain or gzipped (SPEC R12)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from stages.datasets import idx
+from stages.datasets.dataset import DataSet, sha256
+
+# Of the uncompressed content, as Debian's package dataset-fashion-mnist ships it.
+CHECKSUMS: Final = sha256(
+    {
+        "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    }
+)
+
+FASHION_MNIST: Final = DataSet(
+    name="fashion_mnist",
+    size=idx.SIDE,
+    classes=10,
+    channels=1,
+    training_images=60_000,
+    read=idx.read,
+    folder="fashion-mnist",
+    files=tuple(CHECKSUMS),
+    gzipped=True,
+    checksums=CHECKSUMS,
+)
