@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import numpy as np
 
 from stages.search_spaces.nasbench201.genotype import Genotype
 from stages.search_spaces.nasbench201.layers import flops, layers, max_layers, parameters
-from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.training.estimate import SAMPLE, networks, training_seconds
 from storage_schema import markers, schema
 from storage_schema.create import create
 from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
 from storage_schema.write import TASK_ARRAYS, object_path, shared_files, write_gathered
+
+ROUGH_BYTES_PER_VALUE = 3.8
+"""Of one float32 statistic after compression."""
 
 
 class CollectStage(Stage):
@@ -26,6 +31,18 @@ class CollectStage(Stage):
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
         return len(experiment.architectures)
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what the training takes, and the statistics of all layers and units."""
+        config = experiment.config
+        images = config.recording.mini_batches * config.training.batch_size
+        return Estimate(
+            seconds=training_seconds(experiment, indices, images), bytes=_rough_bytes(experiment, indices)
+        )
+
+    def seconds_taken(self, result: Mapping[str, Any]) -> float:
+        """Return the seconds of all activities before all snapshots."""
+        return float(sum(sum(part) for part in result["seconds"].values()))
 
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, unless it is there.
@@ -85,6 +102,15 @@ class CollectStage(Stage):
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Everything of the store but the architectures' parts."""
         return shared_files(experiment.layout.dynamics)
+
+
+def _rough_bytes(experiment: Experiment, indices: Sequence[int]) -> float:
+    if not indices:
+        return 0.0
+    some = networks(experiment, indices[:SAMPLE])
+    rows = sum(min(layer.units, schema.VALUES - 1) + 1 for each in some for layer in each.layers) / len(some)
+    values = rows * len(schema.FEATURES) * len(experiment.config.recording.steps) * len(schema.KINDS)
+    return values * ROUGH_BYTES_PER_VALUE * len(indices)
 
 
 def _dtype(name: str) -> Any:
