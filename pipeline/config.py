@@ -7,25 +7,42 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from pipeline.presets import FOLDER, preset_names
+from pipeline.registry import STAGES
 from stages.settings import ConfigError, identity_settings
-from stages.stage import COLLECTION, ExperimentConfig
+from stages.stage import COLLECTION, ExperimentConfig, Stage
 from stages.training.config import NUMERICS_VERSION
 from storage_schema import documents, schema
 
-SECTIONS: dict[str, Any] = get_type_hints(ExperimentConfig)
 Tree = dict[str, dict[str, Any]]
 SLURM = "slurm"
 """Section of sbatch's options, which `slurm.resources` checks; it decides no result."""
 
 
-def preset_names() -> list[str]:
-    """Return the names of all presets."""
-    files = resources.files("pipeline").joinpath("presets").iterdir()
-    return sorted(file.name[:-5] for file in files if file.name.endswith(".toml"))
+def brought(stages: Iterable[Stage]) -> dict[str, Any]:
+    """Return the classes of the sections that stages bring, by section.
+
+    Raises:
+        ConfigError: A section of that name is there already.
+    """
+    found: dict[str, Any] = {}
+    for stage in stages:
+        kind = stage.config
+        if kind is not None:
+            if {SLURM: None, **OWN, **found}.get(kind.SECTION, kind) is not kind:
+                raise ConfigError(
+                    f"stage {stage.name} brings a section [{kind.SECTION}], and there is another; rename its SECTION"
+                )
+            found[kind.SECTION] = kind
+    return found
+
+
+OWN: dict[str, Any] = get_type_hints(ExperimentConfig)
+del OWN["brought"]
+SECTIONS: dict[str, Any] = OWN | brought(STAGES.values())
 
 
 def preset(name: str) -> Tree:
@@ -36,8 +53,7 @@ def preset(name: str) -> Tree:
     """
     if name not in preset_names():
         raise ConfigError(f"unknown preset {name!r}{_nearest(name, preset_names())}")
-    text = resources.files("pipeline").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+    return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def read(path: Path) -> ExperimentConfig:
@@ -81,7 +97,8 @@ def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
             if key not in known:
                 raise ConfigError(f"unknown key {section}.{key}{_nearest(f'{section}.{key}', all_keys())}")
         parts[section] = kind(**tree.get(section, {}))
-    return ExperimentConfig(**parts)
+    own = {section: parts.pop(section) for section in OWN}
+    return ExperimentConfig(**own, brought=tuple(parts.values()))
 
 
 def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
@@ -133,7 +150,7 @@ def scientific(config: ExperimentConfig) -> dict[str, Any]:
 
 def to_tree(config: ExperimentConfig) -> Tree:
     """Return every setting, by section and key."""
-    return {section: dataclasses.asdict(getattr(config, section)) for section in SECTIONS}
+    return {section: dataclasses.asdict(config.section(kind)) for section, kind in SECTIONS.items()}
 
 
 def to_toml(config: ExperimentConfig, heading: str, slurm: Mapping[str, Any]) -> str:
@@ -144,8 +161,8 @@ def to_toml(config: ExperimentConfig, heading: str, slurm: Mapping[str, Any]) ->
         f"# The sections {', '.join(COLLECTION)} are fixed once the experiment is made; the others may change,",
         "# and the stages they belong to are then run again.",
     ]
-    for section in SECTIONS:
-        part = getattr(config, section)
+    for section, kind in SECTIONS.items():
+        part = config.section(kind)
         lines += ["", f"[{section}]"]
         for field in dataclasses.fields(part):
             mark = "" if field.metadata["identity"] else " (path or place: not part of the identity)"

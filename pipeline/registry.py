@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from stages.baselines.stage import BaselinesStage
-from stages.bigru.stage import BigruStage
-from stages.cae.stage import CaeStage
-from stages.collect.stage import CollectStage
-from stages.embed.stage import EmbedStage
-from stages.evaluation.stage import EvaluateStage
-from stages.labels.stage import LabelsStage
-from stages.settings import ConfigError
-from stages.splits.stage import SplitStage
-from stages.stage import Stage
-from stages.zero_cost.stage import ZeroCostStage
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        CollectStage(),
-        ZeroCostStage(),
-        LabelsStage(),
-        SplitStage(),
-        CaeStage(),
-        EmbedStage(),
-        BigruStage(),
-        BaselinesStage(),
-        EvaluateStage(),
-    )
+from stages.loading import load_object
+from stages.settings import ConfigError
+
+if TYPE_CHECKING:
+    from stages.stage import Stage
+
+REFERENCES: Final[Mapping[str, str]] = {
+    "collect": "stages.collect.stage:CollectStage",
+    "zero-cost": "stages.zero_cost.stage:ZeroCostStage",
+    "labels": "stages.labels.stage:LabelsStage",
+    "split": "stages.splits.stage:SplitStage",
+    "cae": "stages.cae.stage:CaeStage",
+    "embed": "stages.embed.stage:EmbedStage",
+    "bigru": "stages.bigru.stage:BigruStage",
+    "baselines": "stages.baselines.stage:BaselinesStage",
+    "evaluate": "stages.evaluation.stage:EvaluateStage",
 }
+"""Where each class is; a further stage is a folder and a line here (docs/extending.md)."""
+
+
+class Stages(Mapping[str, "Stage"]):
+    """The stages by name; each is imported when it is asked for, and the help knows all names at once."""
+
+    def __getitem__(self, name: str) -> Stage:
+        """Return a stage, the same object each time."""
+        return _stage(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names in order."""
+        return iter(REFERENCES)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(REFERENCES)
+
+
+@cache
+def _stage(name: str) -> Stage:
+    stage: Stage = load_object(REFERENCES[name])()
+    return stage
+
+
+STAGES: Final = Stages()
 
 
 def chosen(name: str) -> list[Stage]:

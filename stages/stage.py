@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from stages.baselines.config import BaselinesConfig
 from stages.bigru.config import BigruConfig
@@ -28,6 +28,7 @@ from storage_schema.lease import LeaseLostError
 from storage_schema.markers import Marker
 from storage_schema.write import digests
 
+Section = TypeVar("Section")
 BEAT_SECONDS = 10.0
 """Between two polls of work that does not poll."""
 COLLECTION = ("architectures", "data", "training", "recording", "labels")
@@ -36,7 +37,11 @@ COLLECTION = ("architectures", "data", "training", "recording", "labels")
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
-    """Every setting of an experiment, one attribute a section of `experiment.toml`."""
+    """Every setting of an experiment, one attribute a section of `experiment.toml`.
+
+    Attributes:
+        brought: The sections that stages bring (`Stage.config`), one instance of each.
+    """
 
     architectures: ArchitecturesConfig = field(default_factory=ArchitecturesConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -50,6 +55,13 @@ class ExperimentConfig:
     bigru: BigruConfig = field(default_factory=BigruConfig)
     baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    brought: tuple[Any, ...] = ()
+
+    def section(self, kind: type[Section]) -> Section:
+        """Return the section of a class; where nothing was said of it, its defaults."""
+        own = (getattr(self, each.name) for each in fields(self) if each.name != "brought")
+        found = next((each for each in (*own, *self.brought) if type(each) is kind), None)
+        return kind() if found is None else found
 
     @property
     def task(self) -> ImageTask:
@@ -160,10 +172,24 @@ class Input:
     index: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What some indices would take, roughly, for one worker.
+
+    Attributes:
+        bytes: On disk, besides the markers.
+    """
+
+    seconds: float
+    bytes: float = 0
+
+
 class Stage(Protocol):
     """The protocol of every stage; its module's functions need torch only inside `run`."""
 
     name: str
+    config: ClassVar[type[Any] | None] = None
+    """The class of its section of `experiment.toml`, where that is not among those of `ExperimentConfig`."""
     required: bool = True
     """Whether nothing after it is worth beginning where some of its indices fail."""
 
@@ -177,6 +203,14 @@ class Stage(Protocol):
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return a name that indices share which take about as long as one another."""
         return ""
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what indices would take that nothing finished tells of."""
+        return Estimate(seconds=float(len(indices)))
+
+    def seconds_taken(self, result: Mapping[str, Any]) -> Any:
+        """Return how long an index took, by the result in its marker; None where that does not say."""
+        return result.get("seconds")
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any] | None:
         """Return what decides the result besides the inputs; None: the experiment's identity says it all."""

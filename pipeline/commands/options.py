@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.presets import preset_names
+from pipeline.registry import STAGES
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
     from stages.stage import Experiment, Stage
 
 ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
-PresetOption = Annotated[
-    str, typer.Option("--preset", help="smoke, demo, cifar10, cifar100, cifar10-small, cifar100-small.")
-]
+PresetOption = Annotated[str, typer.Option("--preset", help=f"{', '.join(preset_names())}.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A setting, section.key=value; repeatable.")
 ]
@@ -36,13 +36,7 @@ SbatchOption = Annotated[
 MaxFailuresOption = Annotated[
     int | None, typer.Option(min=1, help="Give a Slurm array up after so many failed tasks.")
 ]
-StageOption = Annotated[
-    str,
-    typer.Option(
-        "--stage",
-        help="collect, zero-cost, labels, split, cae, embed, bigru, baselines, evaluate, or all in this order.",
-    ),
-]
+StageOption = Annotated[str, typer.Option("--stage", help=f"{', '.join(STAGES)}, or all in this order.")]
 
 
 def wanted_indices(

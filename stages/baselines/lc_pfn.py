@@ -99,6 +99,9 @@ def _fit(_train: Prefix, _labels: Floats, _seed: int, *, weights: Path | None, t
     return partial(_score, model=model, epochs=epochs)
 
 
+WITHOUT_WEIGHTS: Final = lc_pfn(None)
+
+
 def _score(prefix: Prefix, *, model: Any, epochs: int) -> Floats:
     """Return (n,) expected accuracies at the end of the schedule; each is of its own curve alone."""
     accuracies, scores = observed(prefix), last_value(prefix)

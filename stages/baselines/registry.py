@@ -6,41 +6,37 @@ import difflib
 from pathlib import Path
 from typing import Final
 
-from stages.baselines.cell_trees import CELL_TREES, CELL_TREES_WITH_PROXIES
-from stages.baselines.early_stop import EARLY_STOP
 from stages.baselines.lc_pfn import lc_pfn
-from stages.baselines.lce_m import LCE_M
-from stages.baselines.lcsvr import LCSVR
 from stages.baselines.method import Method
-from stages.baselines.omni_ngb import OMNI_NGB
-from stages.baselines.omni_seminas import OMNI_SEMINAS
-from stages.baselines.references import REFERENCES
-from stages.baselines.seminas import SEMINAS
-from stages.baselines.sotl import SOTL, SOTL_E, SOTL_EMA
-from stages.baselines.zero_cost import ZERO_COST
+from stages.loading import load_object
 from stages.settings import ConfigError
 
 LC_PFN: Final = "LC-PFN"
-METHODS: Final[dict[str, Method]] = {
-    method.name: method
-    for method in (
-        *REFERENCES,
-        CELL_TREES,
-        CELL_TREES_WITH_PROXIES,
-        *ZERO_COST,
-        SOTL,
-        SOTL_E,
-        SOTL_EMA,
-        EARLY_STOP,
-        LCE_M,
-        LCSVR,
-        SEMINAS,
-        OMNI_SEMINAS,
-        OMNI_NGB,
-        lc_pfn(None),
-    )
-}
-"""In the order of tables and of the stage's indices: a new one comes last."""
+REGISTERED: Final = (
+    "stages.baselines.references:REFERENCES",
+    "stages.baselines.cell_trees:CELL_TREES",
+    "stages.baselines.cell_trees:CELL_TREES_WITH_PROXIES",
+    "stages.baselines.zero_cost:ZERO_COST",
+    "stages.baselines.sotl:SOTL",
+    "stages.baselines.sotl:SOTL_E",
+    "stages.baselines.sotl:SOTL_EMA",
+    "stages.baselines.early_stop:EARLY_STOP",
+    "stages.baselines.lce_m:LCE_M",
+    "stages.baselines.lcsvr:LCSVR",
+    "stages.baselines.seminas:SEMINAS",
+    "stages.baselines.omni_seminas:OMNI_SEMINAS",
+    "stages.baselines.omni_ngb:OMNI_NGB",
+    "stages.baselines.lc_pfn:WITHOUT_WEIGHTS",
+)
+"""Where each `Method`, or tuple of them, is, in the order of tables and of indices: a new one comes last."""
+
+
+def _methods(reference: str) -> tuple[Method, ...]:
+    found: Method | tuple[Method, ...] = load_object(reference)
+    return found if isinstance(found, tuple) else (found,)
+
+
+METHODS: Final[dict[str, Method]] = {each.name: each for where in REGISTERED for each in _methods(where)}
 DEFAULT: Final = tuple(name for name in METHODS if name != LC_PFN)
 
 

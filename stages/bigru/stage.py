@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.models import card, plan
+from stages.models.estimate import seconds_of_sequences
 from stages.models.plan import ModelKey
 from stages.settings import identity_settings
-from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Input, Outcome, Stage
 from storage_schema import splits, write
+
+ROUGH_BYTES = 2.6e6
+"""Of a predictor and its card."""
 
 
 class BigruStage(Stage):
@@ -25,6 +29,11 @@ class BigruStage(Stage):
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name variant, trial and train size."""
         return str(_key(experiment, index))
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what the training takes, and the weights."""
+        seconds = seconds_of_sequences(experiment, experiment.config.bigru.epochs)
+        return Estimate(seconds=seconds * len(indices), bytes=ROUGH_BYTES * len(indices))
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the schedule and the model's name."""

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from stages.models import card, plan
+from stages.models.estimate import seconds_of_maps
 from stages.models.plan import ModelKey
 from stages.settings import identity_settings
-from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Input, Outcome, Stage
 from storage_schema import schema, splits, write
+
+ROUGH_BYTES = 36.7e6
+"""Of an encoder and its card."""
 
 
 class CaeStage(Stage):
@@ -26,6 +30,11 @@ class CaeStage(Stage):
         """Name variant, trial, train size and kind."""
         key, kind = _task(experiment, index)
         return f"{key} {kind}"
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what the training takes, and the weights."""
+        seconds = seconds_of_maps(experiment, experiment.config.cae.epochs)
+        return Estimate(seconds=seconds * len(indices), bytes=ROUGH_BYTES * len(indices))
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the schedule, the variant and the kind."""

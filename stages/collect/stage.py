@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.search_spaces.space import summary
-from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.training.estimate import SAMPLE, networks, training_seconds
 from storage_schema import markers, schema
 from storage_schema.create import create
 from storage_schema.read import check_identity
 from storage_schema.schema import Sizes
 from storage_schema.write import TASK_ARRAYS, object_path, shared_files, write_gathered
+
+ROUGH_BYTES_PER_VALUE = 3.8
+"""Of one float32 statistic after compression."""
 
 
 class CollectStage(Stage):
@@ -25,6 +30,18 @@ class CollectStage(Stage):
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
         return len(experiment.architectures)
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what the training takes, and the statistics of all layers and units."""
+        config = experiment.config
+        images = config.recording.mini_batches * config.training.batch_size
+        return Estimate(
+            seconds=training_seconds(experiment, indices, images), bytes=_rough_bytes(experiment, indices)
+        )
+
+    def seconds_taken(self, result: Mapping[str, Any]) -> float:
+        """Return the seconds of all activities before all snapshots."""
+        return float(sum(sum(part) for part in result["seconds"].values()))
 
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, unless it is there.
@@ -86,6 +103,15 @@ class CollectStage(Stage):
         return shared_files(experiment.layout.dynamics)
 
 
+def _rough_bytes(experiment: Experiment, indices: Sequence[int]) -> float:
+    if not indices:
+        return 0.0
+    some = networks(experiment, indices[:SAMPLE])
+    rows = sum(min(layer.units, schema.VALUES - 1) + 1 for each in some for layer in each.layers) / len(some)
+    values = rows * len(schema.FEATURES) * len(experiment.config.recording.steps) * len(schema.KINDS)
+    return values * ROUGH_BYTES_PER_VALUE * len(indices)
+
+
 def _dtype(name: str) -> Any:
     return np.dtypes.StringDType() if name == "string" else np.dtype(name)
 
@@ -112,11 +138,11 @@ def store_sizes(experiment: Experiment) -> Sizes:
 def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
     """Return coordinates and static values: all of them follow from the plan and the settings."""
     space, task = experiment.space, experiment.config.task
-    networks = [summary(space, architecture, task) for architecture in experiment.architectures]
+    found = [summary(space, architecture, task) for architecture in experiment.architectures]
     units = np.zeros((sizes.architectures, sizes.layers), np.int32)
     reachable = np.zeros((sizes.architectures, sizes.layers), bool)
     names = np.full((sizes.architectures, sizes.layers), "", dtype=np.dtypes.StringDType())
-    for index, network in enumerate(networks):
+    for index, network in enumerate(found):
         count = len(network.layers)
         units[index, :count] = [layer.units for layer in network.layers]
         reachable[index, :count] = [layer.reachable for layer in network.layers]
@@ -132,9 +158,9 @@ def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
         "curve": schema.CURVES,
         "activity": schema.ACTIVITIES,
         "units": units,
-        "layers": [len(network.layers) for network in networks],
+        "layers": [len(network.layers) for network in found],
         "layer_name": names,
         "reachable": reachable,
-        "parameters": [network.parameters for network in networks],
-        "flops": [network.flops for network in networks],
+        "parameters": [network.parameters for network in found],
+        "flops": [network.flops for network in found],
     }

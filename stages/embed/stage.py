@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from stages.models import plan
+from stages.models.estimate import seconds_of_maps
 from stages.settings import identity_settings
-from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Input, Outcome, Stage
 from storage_schema import schema, write
 
 
@@ -24,6 +25,10 @@ class EmbedStage(Stage):
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name variant, trial and train size."""
         return str(plan.encoders(experiment.config)[index])
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what encoding every map takes."""
+        return Estimate(seconds=seconds_of_maps(experiment) * len(indices))
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the model's name: everything else follows from the encoders."""

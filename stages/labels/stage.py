@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stages.labels.errors import LabelError
-from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.training.estimate import training_seconds
 from storage_schema import durable, markers
 
 
@@ -21,6 +23,14 @@ class LabelsStage(Stage):
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
         return len(experiment.architectures)
+
+    def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
+        """Return what the training takes, if labels come from training."""
+        config = experiment.config
+        if config.labels.source != "training":
+            return Estimate(seconds=0)
+        images = config.labels.epochs * config.data.dataset.training_images
+        return Estimate(seconds=training_seconds(experiment, indices, images))
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Take the planned label, or train for it.
