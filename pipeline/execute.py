@@ -6,11 +6,12 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pipeline import gather
 from pipeline.array_spec import format_array
@@ -126,10 +127,10 @@ def _attempt(
             return EXIT_FAILED  # said by the worker that tried
         identities = Identities(experiment)  # somebody may have done it before the lease was ours
         if not identities.done(stage, index):
-            _begin(experiment, stage, index, lease)
+            previous = _begin(experiment, stage, index, lease)
             with StopFlag() as flag:
                 execution = _execution(
-                    experiment, stage, index, lease, flag, allow_device_change, poll, identities
+                    experiment, stage, index, lease, flag, allow_device_change, poll, identities, previous
                 )
                 _work(experiment, stage, index, lease, execution)
         _release(lease, finished=True)
@@ -147,17 +148,22 @@ def _attempt(
         return EXIT_FAILED
 
 
-def _begin(experiment: Experiment, stage: Stage, index: int, lease: Lease) -> None:
+def _begin(experiment: Experiment, stage: Stage, index: int, lease: Lease) -> Mapping[str, Any] | None:
     """Take away the marker that no longer holds, before its files are overwritten, and what killed writers left.
 
     Stopped midway, and with the settings changed back, it would vouch for files of which some are new.
+
+    Returns:
+        What the marker said, if there was one.
     """
     marker = experiment.layout.marker(stage.name, index)
+    before = markers.load_if_readable(marker)
     with lease.guard():
         gather.clear_index(experiment, stage, index)
         if marker.exists():
             marker.unlink()
             durable.sync_folder(marker.parent)
+    return None if before is None else before.result
 
 
 def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
@@ -211,6 +217,7 @@ def _execution(
     allow_device_change: bool,
     poll: Callable[[], None],
     identities: Identities,
+    previous: Mapping[str, Any] | None,
 ) -> Execution:
     identity, told = identities.of(stage, index), time.monotonic()
     assert identity is not None  # its inputs are done
@@ -231,6 +238,7 @@ def _execution(
         should_stop=should_stop,
         guard=lease.guard,
         progress=progress,
+        previous=previous,
         allow_device_change=allow_device_change,
     )
 

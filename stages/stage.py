@@ -124,6 +124,7 @@ class Execution:
         should_stop: Polled at every mini-batch; also renews the lease.
         guard: Context manager in which everything durable is written; refuses when the lease is lost.
         progress: Told how far the work is.
+        previous: What the marker said that this one replaces; None where there was none, as after a kill in between.
         allow_device_change: Resume on another device model or other library versions.
     """
 
@@ -131,6 +132,7 @@ class Execution:
     should_stop: Callable[[], bool]
     guard: Callable[[], AbstractContextManager[None]]
     progress: Progress
+    previous: Mapping[str, Any] | None = None
     allow_device_change: bool = False
 
     @contextmanager

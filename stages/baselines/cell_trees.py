@@ -14,14 +14,14 @@ import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
 from stages.baselines.zero_cost import read_columns
-from stages.zero_cost.columns import CELL, COLUMNS
+from stages.zero_cost.columns import COLUMNS
 
 TREES: Final = 200
 MAX_FEATURES: Final = 0.5
 MISSING: Final = -0.1
 """In place of a share, where a proxy has no value: below all, and near enough to leave room for other thresholds."""
 
-APPENDED: Final = tuple(name for name, column in COLUMNS.items() if column.proxy != CELL)
+APPENDED: Final = tuple(name for name in COLUMNS if name != "complexity")
 """Zero-cost columns that the second method reads; FLOPs are among the features of the cell already."""
 
 

@@ -15,15 +15,8 @@ from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedErr
 from stages.baselines.rank_aggregation import AGGREGATES, Aggregate
 from stages.zero_cost.columns import COLUMNS
 
-NAMES: Final = {
-    "SynFlow": "synflow",
-    "GradNorm": "grad_norm",
-    "SNIP": "snip",
-    "NASWOT": "naswot",
-    "jacov": "jacov",
-    "PNorm": "pnorm",
-}
-"""Columns that are a method of their own, by the name in the paper's tables; the others are parts of aggregates."""
+NAMES: Final = {column.method: name for name, column in COLUMNS.items() if column.method}
+"""Columns that are a method of their own, by the method's name; the others are parts of aggregates."""
 
 
 def read_columns(prefix: Prefix, names: Sequence[str]) -> dict[str, Floats]:

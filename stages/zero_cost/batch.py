@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from stages.training.augmentation import prepare_batch
 from stages.training.loop import DeviceData
 from stages.training.order import generator
 from stages.zero_cost.config import ZeroCostConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What a proxy sees.
-
-    Attributes:
-        images: float32 (B, C, H, W), normalized, on the network's device.
-        labels: int64 (B,).
-        seed: Of what a proxy draws besides.
-    """
-
-    images: Tensor
-    labels: Tensor
-    seed: int
+from stages.zero_cost.proxy import Batch
 
 
 def draw_batch(data: DeviceData, config: ZeroCostConfig) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from stages.search_spaces.build import build
@@ -10,25 +11,28 @@ from stages.training.data import device_data
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from stages.zero_cost.batch import draw_batch
 from stages.zero_cost.measure import Measured, measure
+from stages.zero_cost.proxy import Proxy, Subject
 
 
-def compute(experiment: Experiment, index: int, execution: Execution) -> tuple[Measured, dict[str, Any]]:
+def compute(
+    experiment: Experiment, index: int, execution: Execution, proxies: Mapping[str, Proxy]
+) -> tuple[Measured, dict[str, Any]]:
     """Return the numbers of one architecture, and where and with what they were computed.
 
     Raises:
         Stopped: Asked to stop; nothing is kept, as it takes seconds to begin again.
     """
-    config = experiment.config
+    config, space, architecture = experiment.config, experiment.space, experiment.architectures[index]
     make_deterministic(config.zero_cost.threads)
     device = choose_device(config.zero_cost.device)
     data = device_data(config.data, device, experiment.data_digest)
-    architecture = experiment.architectures[index]
-    network: Any = build(experiment.space, architecture, config.task, config.training.seed).to(device)
+    network = build(space, architecture, config.task, config.training.seed).to(device)
+    subject = Subject(network=network, space=space, architecture=architecture, task=config.task)
 
     def before_each() -> None:
         execution.progress(0.0)
         if execution.should_stop():
             raise Stopped(f"index {index} is begun again by the next run")
 
-    measured = measure(network, draw_batch(data, config.zero_cost), before_each)
+    measured = measure(subject, draw_batch(data, config.zero_cost), before_each, proxies)
     return measured, provenance(fingerprint(device), [])

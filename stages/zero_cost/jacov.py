@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import nn
+from typing import Final
 
-from stages.zero_cost.batch import Batch
+import numpy as np
+
 from stages.zero_cost.kernels import Kernel, correlations
+from stages.zero_cost.proxy import Batch, Column, Proxy, Subject
 from stages.zero_cost.scratch import scratch_copy
 
 OFFSET = 1e-5
 
 
-def jacov(network: nn.Module, batch: Batch) -> dict[str, float]:
+def jacov(subject: Subject, batch: Batch) -> dict[str, float]:
     """Return the score of the correlations between images of the gradients of Σ logits to the image."""
-    mine = scratch_copy(network, learns=False)
+    import torch
+
+    mine = scratch_copy(subject, learns=False)
     images = batch.images.detach().clone().requires_grad_()
     total = mine(images).sum()
     if not total.requires_grad:
@@ -32,3 +34,17 @@ def spread(kernel: Kernel) -> float:
         raise ValueError("an image's gradient is constant")
     values = np.linalg.eigvalsh(kernel).clip(min=0) + OFFSET
     return -float(np.sum(np.log(values) + 1 / values))
+
+
+JACOV: Final = Proxy(
+    name="jacov",
+    columns=(
+        Column(
+            name="jacov",
+            meaning="-sum(log(v + 1e-5) + 1/(v + 1e-5)), v: eigenvalues of the correlations of input gradients",
+            method="jacov",
+        ),
+    ),
+    source="Mellor et al. 2020, Abdelfattah et al. 2021",
+    compute=jacov,
+)

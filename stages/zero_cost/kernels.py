@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Kernel = NDArray[np.float64]
 
@@ -22,7 +25,7 @@ def correlations(rows: Tensor) -> Kernel:
 
 def agreements(rows: Tensor) -> Kernel:
     """Return the (n, n) numbers of places in which the rows of (n, …) are both positive or both not."""
-    codes = (rows.detach().flatten(1) > 0).to(torch.float32)  # counts below 2^24 are exact
+    codes = (rows.detach().flatten(1) > 0).float()  # counts below 2^24 are exact
     found: Kernel = (codes @ codes.T + (1 - codes) @ (1 - codes).T).double().cpu().numpy()
     return found
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Final
 
-from stages.zero_cost.batch import Batch
+from stages.zero_cost.proxy import Batch, Column, Proxy, Subject
 from stages.zero_cost.scratch import layer_weights
 
 
-def pnorm(network: nn.Module, batch: Batch) -> dict[str, float]:  # noqa: ARG001  it fits the registry
+def pnorm(subject: Subject, batch: Batch) -> dict[str, float]:  # noqa: ARG001  as the others
     """Return the sum of the layers' l2 norms, unreachable layers included (R23)."""
-    return {"pnorm": float(torch.stack([weight.detach().norm() for weight in layer_weights(network)]).sum())}
+    import torch
+
+    norms = [weight.detach().norm() for weight in layer_weights(subject.network)]
+    return {"pnorm": float(torch.stack(norms).sum())}
+
+
+PNORM: Final = Proxy(
+    name="pnorm",
+    columns=(Column(name="pnorm", meaning="sum over layers of the l2 norm of the weights", method="PNorm"),),
+    source="Jing et al. 2025",
+    compute=pnorm,
+)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
 
-from stages.search_spaces.nasbench201.network import Network
+from stages.search_spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-def relus_by_block(network: nn.Module) -> list[list[nn.ReLU]]:
-    """Return the ReLUs of each cell or reduction, and last the one before the pooling.
+def relus_by_block(network: nn.Module, space: SearchSpace) -> list[list[nn.ReLU]]:
+    """Return the ReLUs of each block, the stem's with the first one's, and last those outside all blocks.
 
-    A `Network` is changed: each of its convolutions gets a ReLU of its own, as in the published code of the
-    proxies; what is unreachable is never run (R23) and so is never seen. Any other module is one block.
+    The network is changed: each of its convolutions gets a ReLU of its own where the space can do so, as in the
+    published code of the proxies; what is unreachable is never run (R23) and so is never seen.
+
+    Raises:
+        ValueError: There is none.
     """
-    if not isinstance(network, Network):
-        return [_relus(network)]
-    network.separate_relus()
-    return [*map(_relus, network.cells), [network.relu]]
+    from torch import nn
 
-
-def _relus(module: nn.Module) -> list[nn.ReLU]:
-    return [each for each in module.modules() if isinstance(each, nn.ReLU)]
+    space.separate_relus(network)
+    groups, seen = list[list[nn.ReLU]](), set[nn.Module]()
+    for part in (*space.blocks(network), network):
+        groups.append([each for each in part.modules() if isinstance(each, nn.ReLU) and each not in seen])
+        seen.update(groups[-1])
+    if not seen:
+        raise ValueError("it has no ReLU module; ReLUs that are functions cannot be watched")
+    return [[each for group in groups[:2] for each in group], *groups[2:]]

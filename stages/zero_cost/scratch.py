@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from stages.zero_cost.proxy import Subject
 
-from stages.search_spaces.nasbench201.network import Network
-
-Net = TypeVar("Net", bound=nn.Module)
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-def scratch_copy(network: Net, *, learns: bool = True, watched: bool = False) -> Net:
-    """Return a copy in train mode, without gradients.
+def scratch_copy(subject: Subject, *, learns: bool = True, watched: bool = False) -> nn.Module:
+    """Return a copy of the network in train mode, without gradients.
 
     Args:
-        network: Stays as it is, with its buffers.
+        subject: Its network stays as it is, with its buffers.
         learns: Whether gradients of the weights will be asked for; else they are not computed.
         watched: Whether hooks look at it: each module is then run once, whatever memory that takes.
     """
-    mine = copy.deepcopy(network)
+    mine = copy.deepcopy(subject.network)
     mine.zero_grad(set_to_none=True)
-    if watched and isinstance(mine, Network):
-        mine.keeps_everything = True
+    if watched:
+        subject.space.unroll(mine)
     return mine.train().requires_grad_(learns)
 
 
 def layer_weights(network: nn.Module) -> list[Tensor]:
     """Return the weight of every Conv2d and Linear, in registration order (R1), unreachable ones too (R23)."""
-    return [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    from stages.search_spaces.build import layer_modules
+
+    return [module.weight for module in layer_modules(network).values()]
 
 
 def layer_gradients(value: Tensor, network: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Return each layer's weight and its gradient of a scalar, zeros where the layer is unreachable (R23)."""
+    import torch
+
     weights = layer_weights(network)
     found = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
     return [(weight.detach(), gradient) for weight, gradient in zip(weights, found, strict=True)]
 
 
-def kaiming_normal(network: Net, seed: int) -> Net:
+def kaiming_normal(network: nn.Module, seed: int) -> nn.Module:
     """Return a copy with Kaiming-normal fan-in weights, zero biases and fresh BatchNorms (Lee & Ham 2024).
 
     Args:
         network: Stays as it is; what its layers are decides the draws, in registration order.
         seed: Of the generator that they are drawn from.
     """
+    import torch
+    from torch import nn
+
     mine = copy.deepcopy(network)
     numbers = torch.Generator().manual_seed(seed)
     for module in mine.modules():

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.search_spaces.space import summary
 from stages.stage import Execution, Experiment, Outcome, Stage
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
+from stages.zero_cost.kept import kept_numbers, kept_proxies
+from stages.zero_cost.registry import PROXIES
 from storage_schema import create, markers, schema, write
 from storage_schema.read import open_derived
 
@@ -47,29 +48,38 @@ class ZeroCostStage(Stage):
         contents = {
             "architecture": experiment.architectures,
             "proxy": list(COLUMNS),
-            "unit": [column.units for column in columns],
-            "meaning": [column.description for column in columns],
+            "unit": [column.unit for column in columns],
+            "meaning": [column.meaning for column in columns],
             "source": [column.source for column in columns],
             "provenance": [""] * len(experiment.architectures),
         }
         create.replace(experiment.layout.zero_cost, schema.ZERO_COST, contents, self._attributes(experiment))
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
-        """Compute all proxies of one architecture; what takes seconds begins again when stopped."""
+        """Compute the proxies of one architecture, but those that the marker before has by the same versions.
+
+        What takes seconds begins again when stopped.
+        """
         from stages.zero_cost.compute import compute
 
-        measured, provenance = compute(experiment, index, execution)
-        complexity = summary(experiment.space, experiment.architectures[index], experiment.config.task).flops
-        values = measured.values | {"complexity": float(complexity)}
+        architecture, settings = experiment.architectures[index], self._attributes(experiment)["settings"]
+        kept = kept_proxies(execution.previous, architecture, settings)
+        wanted = {name: proxy for name, proxy in PROXIES.items() if name not in kept}
+        measured, provenance = compute(experiment, index, execution, wanted)
+        before = kept_numbers(execution.previous, kept)
+        values = before["values"] | measured.values
+        seconds = before["proxy_seconds"] | measured.seconds
         result = {
-            "architecture": experiment.architectures[index],
-            "settings": self._attributes(experiment)["settings"],
+            "architecture": architecture,
+            "settings": settings,
             "values": values,
-            "notes": measured.notes,
-            "proxy_seconds": measured.seconds | {"complexity": 0.0},
-            "seconds": measured.total_seconds,
+            "notes": before["notes"] | measured.notes,
+            "proxy_seconds": seconds,
+            "seconds": round(sum(seconds[proxy.columns[0].name] for proxy in PROXIES.values()), 4),
         }
-        return Outcome(digests={"values": _digest(values)}, result=result, provenance=provenance)
+        # Where and with what the others were computed it cannot say.
+        origin = provenance | ({"kept": list(kept)} if kept else {})
+        return Outcome(digests={"values": _digest(values)}, result=result, provenance=origin)
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather what the markers say into the store."""

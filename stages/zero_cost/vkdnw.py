@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from stages.zero_cost.batch import Batch
+from stages.zero_cost.proxy import Batch, Column, Proxy, Subject
 from stages.zero_cost.scratch import scratch_copy
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SMOOTHING: Final = 0.05
 OFFSET: Final = 1e-10
 Floats = NDArray[np.float64]
 
 
-def vkdnw(network: nn.Module, batch: Batch) -> dict[str, float]:
+def vkdnw(subject: Subject, batch: Batch) -> dict[str, float]:
     """Return the entropy of the Fisher matrix's spectrum (nats) and the number of parameter tensors.
 
     The matrix is of the first weight of every parameter tensor, in eval mode.
     """
-    jacobian, logits = jacobians(network, batch.images)
+    jacobian, logits = jacobians(subject, batch.images)
     values = np.linalg.eigvalsh(fisher(jacobian, logits)).clip(min=0)
     return {
         "vkdnw_entropy": spectral_entropy(values),
-        "vkdnw_tensors": float(len(list(network.parameters()))),
+        "vkdnw_tensors": float(len(list(subject.network.parameters()))),
     }
 
 
@@ -58,20 +58,22 @@ def spectral_entropy(values: Floats) -> float:
     return -float(np.sum(shares * np.log(shares + OFFSET)))
 
 
-def jacobians(network: nn.Module, images: Tensor) -> tuple[Floats, Floats]:
+def jacobians(subject: Subject, images: Tensor) -> tuple[Floats, Floats]:
     """Return the logits' derivatives to the first weight of every parameter tensor, and the logits.
 
     In eval mode images do not mix, so one backward pass a class, to the modules' outputs alone, gives every
     image's derivatives: a first weight's follows from one channel of its module's input and gradient.
 
     Args:
-        network: Its Conv2d, BatchNorm2d and Linear hold all its parameters.
+        subject: Conv2d, BatchNorm2d and Linear hold all parameters of its network.
         images: (B, C, H, W).
 
     Returns:
         float64 (B, classes, P), zeros where a module is never run (R23); float64 (B, classes).
     """
-    mine = scratch_copy(network, learns=False, watched=True).eval()
+    import torch
+
+    mine = scratch_copy(subject, learns=False, watched=True).eval()
     visits = _follow(mine)
     logits = mine(images.detach().requires_grad_())
     position = {name: place for place, (name, _) in enumerate(mine.named_parameters())}
@@ -115,17 +117,25 @@ def _follow(network: nn.Module) -> list[_Visit]:
     return visits
 
 
-def _note(visits: list[_Visit], name: str, read: Callable[[Any, Tensor], Tensor]) -> Callable[..., None]:
-    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
+def _note(visits: list[_Visit], name: str, read: Callable[[Any, Tensor], Tensor]) -> Callable[..., Tensor]:
+    def hook(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if not output.requires_grad:
             output.requires_grad_()  # behind a constant the graph begins here
         visits.append(_Visit(name, module, read(module, arguments[0].detach()), output))
+        return output.clone()  # what follows may change it in place
 
     return hook
 
 
 def _reader(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
-    for kind, read in _READERS.items():
+    from torch import nn
+
+    readers: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+        nn.Conv2d: _read_convolution,
+        nn.BatchNorm2d: _read_norm,
+        nn.Linear: _read_linear,
+    }
+    for kind, read in readers.items():
         if isinstance(module, kind):
             return read
     raise ValueError(
@@ -135,6 +145,8 @@ def _reader(module: nn.Module) -> Callable[[Any, Tensor], Tensor]:
 
 def _read_convolution(module: nn.Conv2d, x: Tensor) -> Tensor:
     """What weight (0, 0, 0, 0) meets: the first channel, from the padded corner on, at the stride."""
+    from torch.nn import functional
+
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise ValueError(
             f"padding {module.padding!r}, {module.padding_mode}: only numbers of zeros are known"
@@ -150,17 +162,32 @@ def _read_convolution(module: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _read_norm(module: nn.BatchNorm2d, x: Tensor) -> Tensor:
-    assert module.running_mean is not None
-    assert module.running_var is not None
-    return (x[:, 0] - module.running_mean[0]) / torch.sqrt(module.running_var[0] + module.eps)
+    if module.running_mean is None or module.running_var is None:
+        raise ValueError("a BatchNorm2d has no running statistics")
+    return (x[:, 0] - module.running_mean[0]) / (module.running_var[0] + module.eps).sqrt()
 
 
 def _read_linear(module: nn.Linear, x: Tensor) -> Tensor:  # noqa: ARG001  as the others
+    if x.dim() != 2:
+        raise ValueError(f"a Linear is given shape {tuple(x.shape)}; only (images, features) is known")
     return x[:, :1].clone()
 
 
-_READERS: Final[dict[type[nn.Module], Callable[[Any, Tensor], Tensor]]] = {
-    nn.Conv2d: _read_convolution,
-    nn.BatchNorm2d: _read_norm,
-    nn.Linear: _read_linear,
-}
+VKDNW: Final = Proxy(
+    name="vkdnw",
+    columns=(
+        Column(
+            name="vkdnw_entropy",
+            meaning="entropy of the normalized deciles of the empirical Fisher matrix's eigenvalues",
+            unit="nat",
+        ),
+        Column(
+            name="vkdnw_tensors",
+            meaning="number of parameter tensors, which orders networks before the entropy does",
+        ),
+    ),
+    source="Tybl and Neumann 2025",
+    compute=vkdnw,
+    weights="kaiming_normal",
+    images="noise",
+)
