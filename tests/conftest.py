@@ -35,6 +35,17 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     return lambda line: properties.append(("measured", line))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_cluster() -> Iterator[None]:
+    """Hide a Slurm that happens to be here, a job around the tests too; `tests/cluster` names its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+            patch.delenv(name)
+        # A file that is absent would be waited for, a minute a command.
+        patch.setenv("SLURM_CONF", os.devnull)
+        yield
+
+
 @pytest.fixture(scope="session")
 def often() -> Callable[[int, int], int]:
     """Choose between the number of a quick campaign of faults and that of the long one, `TORTURE=long`."""
