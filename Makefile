@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO ?= runs/demo
+WORKERS ?= 2
 
-.PHONY: demo test test-cluster torture lint bench clean
+.PHONY: demo test test-portable test-cluster torture lint bench clean
 .DEFAULT_GOAL := test
 
 # The environment is made again when what it should hold has changed.
@@ -22,8 +23,14 @@ demo: .venv/.installed
 	$(BIN)/pipeline run --preset demo --experiment $(DEMO) --cluster local
 	$(BIN)/pipeline status --experiment $(DEMO)
 
+# A worker makes what its tests share once, so that each takes neighbours, and only at the end those of another.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+# The same tests as on a second processor: instructions of twenty years ago round otherwise. What fails holds here only.
+test-portable: .venv/.installed
+	ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem \
+		OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # A real Slurm cluster on this machine: started where it is not there, and stopped again. As root it installs
 # Debian's packages; else they have to be there.

@@ -11,12 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from stages.stage import Experiment
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# How long an example takes is the machine's affair, and that of what else runs on it.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -33,6 +40,17 @@ def figure(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Take a sentence with what was measured, for the summary of the run."""
     properties = request.node.user_properties  # these reach the summary from other processes too
     return lambda line: properties.append(("measured", line))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cluster() -> Iterator[None]:
+    """Hide a Slurm that happens to be here, a job around the tests too; `tests/cluster` names its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+            patch.delenv(name)
+        # A file that is absent would be waited for, a minute a command.
+        patch.setenv("SLURM_CONF", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="session")

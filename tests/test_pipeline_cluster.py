@@ -17,6 +17,7 @@ from pipeline.forecast import forecast
 from pipeline.queue_view import QueueView
 from pipeline.registry import STAGES
 from pipeline.status import stage_status, with_queue
+from slurm import controller
 from slurm.controller import NEVER, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
@@ -34,6 +35,11 @@ def no_user_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def experiment(tmp_path: Path) -> Experiment:
     return initialize(tmp_path / "e", "smoke", SMALL)
+
+
+def test_a_slurm_that_happens_to_be_here_is_not_chosen() -> None:
+    """The cluster's tests may run at the same time, and a command without `--cluster` would submit to theirs."""
+    assert not controller.answers()
 
 
 def test_resources_come_from_profile_user_experiment_and_command_line(experiment: Experiment) -> None:

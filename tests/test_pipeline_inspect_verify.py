@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -327,11 +327,17 @@ def test_a_sample_is_drawn_by_its_seed() -> None:
         verify.choose_sample(range(3), 4, 0)
 
 
+def processor_seconds_of_children() -> float:
+    """Whatever else the machine does meanwhile takes none of them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.slow
 def test_help_answers_at_once() -> None:
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = processor_seconds_of_children()
         subprocess.run([sys.executable, "-m", "pipeline", "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.6  # 0.2 on a quiet machine; importing torch or zarr would take a second
+        seconds.append(processor_seconds_of_children() - start)
+    assert min(seconds) < 0.6  # 0.2 where nothing else runs; importing torch or zarr would take a second

@@ -54,7 +54,8 @@ def test_operators_commands_do_what_the_document_shows(tmp_path: Path) -> None:
 def extend(folder: Path) -> None:
     """Put a copy of the packages where commands find it first, and add the method of docs/extending.md to it."""
     for package in ("pipeline", "slurm", "stages", "storage_schema"):
-        shutil.copytree(ROOT / package, folder / package)
+        # What Python compiles meanwhile, for other tests, comes and goes.
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     (code,) = (text for kind, text in blocks("docs/extending.md") if kind == "python")
     (folder / "stages" / "baselines" / "loss_drop.py").write_text(code)
     registry = folder / "stages" / "baselines" / "registry.py"

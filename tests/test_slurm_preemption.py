@@ -127,7 +127,7 @@ def test_work_in_another_process_saves_and_exits_with_75() -> None:
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.05)
     process.send_signal(signal.SIGUSR2)
-    rest, _ = process.communicate(timeout=20)
+    rest, _ = process.communicate(timeout=300)
     assert rest == "saved after SIGUSR2\n"
     assert process.returncode == EXIT_STOPPED == os.EX_TEMPFAIL
 

@@ -141,7 +141,7 @@ def test_r7_extreme_shapes(shape: tuple[int, int]) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_r7_any_small_layer(data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 30)))
     ties = st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5])

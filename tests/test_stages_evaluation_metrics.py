@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -69,7 +69,6 @@ def verdict(trials: list[TrialScores], method: str, reference: str, resamples: i
 
 
 @given(st.lists(st.tuples(VALUES, VALUES.filter(math.isfinite)), max_size=40))
-@settings(deadline=None)
 def test_correlations_are_scipys(pairs: list[tuple[float, float]]) -> None:
     scores, labels = columns(pairs)
     if len(set(scores)) < 2 or len(set(labels)) < 2:
@@ -82,7 +81,6 @@ def test_correlations_are_scipys(pairs: list[tuple[float, float]]) -> None:
 
 
 @given(PAIRS, st.integers(0, 99))
-@settings(deadline=None)
 def test_resamples_are_the_repeated_vectors(pairs: list[tuple[float | None, float]], seed: int) -> None:
     scores, labels = columns(pairs)
     counts = np.random.default_rng(seed).integers(0, 4, size=(12, len(pairs)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.evaluation import plot
@@ -97,7 +97,6 @@ def test_an_unknown_format_is_refused_and_nothing_written(tmp_path: Path) -> Non
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15).map(sorted))
-@settings(deadline=None)
 def test_names_stand_apart_within_the_panel_and_stay_where_there_is_room(heights: list[float]) -> None:
     moved = plot._apart(heights)
     assert np.all(np.diff(moved) >= plot._LABEL_GAP - 1e-9)

@@ -28,7 +28,7 @@ SMALL: dict[str, object] = {"test_number": 20, "validation_number": 10, "sizes":
 FOLDS: dict[str, object] = {"test": "folds", "sizes": "5 all"}
 PROTOCOLS = [SMALL | {"test": "fixed"}, SMALL | {"test": "resampled"}, FOLDS | {"sizes": "5 20 50 all"}]
 protocols = pytest.mark.parametrize("protocol", PROTOCOLS, ids=["fixed", "resampled", "folds"])
-fast = settings(max_examples=25, deadline=None)
+fast = settings(max_examples=25)
 
 
 def plan(n: int) -> list[str]:

@@ -160,7 +160,7 @@ def test_of_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
         runners = [context.Process(target=race, args=(folder, barrier, won)) for _ in range(4)]
         for runner in runners:
             runner.start()
-        results = [won.get(timeout=30) for _ in runners]
+        results = [won.get(timeout=300) for _ in runners]
         for runner in runners:
             runner.join()
         assert sum(pid != 0 for pid in results) == 1

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
 import slurm_cluster
-from client import LONG, SLICED, SLICES, Cluster
+from client import LONG, SLICED, Cluster
 
 from stages.stage import Experiment
+from storage_schema import lease
 from storage_schema.write import file_digests
 
 pytestmark = pytest.mark.cluster
@@ -78,11 +81,31 @@ def test_a_preempted_task_goes_on(
 
 
 def test_the_time_limit_is_no_error(cluster: Cluster, undisturbed: Undisturbed, figure: Figure) -> None:
-    experiment, _ = begin(cluster, "--sbatch=time=1", "--sbatch=signal=USR2@50", settings=SLICES)
-    log = end(cluster, experiment, undisturbed, SLICES)
-    assert log.count("stopped by SIGUSR2: requeued") >= 2
+    """A slice works until it has saved and sleeps until it is warned: on any machine it is long enough, and ends."""
+    asked = time.monotonic()
+    experiment, job = begin(cluster, "--sbatch=time=60", "--sbatch=signal=USR2@1")
+    fall_asleep(experiment)
+    # Slurm looks every 30 s, and warns whom the next look would find within a second of the limit.
+    minutes = math.ceil((2 * (time.monotonic() - asked) + 31) / 60)
+    cluster.slurm("scontrol", "update", f"jobid={job}", f"TimeLimit={minutes}")
+    slice_seconds, warned = 60 * minutes + 30, "stopped by SIGUSR2: requeued"
+    cluster.wait_for(lambda: warned in cluster.log(experiment, 0), slice_seconds, "the first warning")
+    saved = cluster.step(experiment, 0)
+    cluster.wait_for(lambda: cluster.step(experiment, 0) > saved, slice_seconds, "the second slice's work")
+    fall_asleep(experiment)
+    log = end(cluster, experiment, undisturbed)
+    assert log.count(warned) >= 2
     assert "restarts 2" in log
-    figure("time limit, twice: no mini-batch lost, no rerun, byte-equal")
+    saves = [int(number) for number in re.findall(r"saved at mini-batch (\d+) of 720", log)]
+    assert saves == sorted(set(saves)), "a slice without progress"
+    figure(f"time limit of {minutes} min, {len(saves)} times: no mini-batch lost, no rerun, byte-equal")
+
+
+def fall_asleep(experiment: Experiment) -> None:
+    """Stop the process that is at work on index 0; with its warning Slurm sends SIGCONT, which wakes it."""
+    owner = lease.read(experiment.layout.lease("collect", 0))
+    assert owner is not None, "it has ended, or been warned, before it could be put to sleep"
+    os.kill(owner.pid, signal.SIGSTOP)
 
 
 def test_a_cancelled_task_stays_cancelled_until_it_is_run_again(

@@ -212,7 +212,9 @@ def rank(traffic: Traffic, model: prediction.Model, scores: Any) -> None:
                 raise
             return
         for row in found.rows:
-            np.testing.assert_allclose(row["score"], seen.setdefault(row["index"], row["score"]), rtol=1e-5)
+            np.testing.assert_allclose(
+                row["score"], seen.setdefault(row["index"], row["score"]), rtol=1e-5, atol=1e-6
+            )
 
     traffic.repeat(one)
     scores.put(seen)
