@@ -26,6 +26,7 @@ from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
 from slurm.resources import Resources, parse_options, profile
 from slurm.submit import Job, Submitter, clear_abandoned, cut
+from stages.search_spaces import own_code
 from stages.stage import Experiment, Stage
 from storage_schema.errors import UserError
 
@@ -129,6 +130,7 @@ class Chain:
             _label(experiment),
             max_parallel=options.max_parallel,
             max_failures=options.max_failures,
+            own=own_code.modules(experiment.config.architectures.space),
         )
         self._limits, self._view = controller.limits(), QueueView.of(experiment)
         self.after: list[str] = []

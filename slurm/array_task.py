@@ -30,6 +30,7 @@ class ArrayTask:
         folder: Of the submission, where tasks leave word of a failure.
         code: Digest of the code that it was submitted with.
         max_failures: Failed tasks after which the array is given up; None: never.
+        own: Modules of the user's that belong to the code, see `slurm.snapshot.take`.
     """
 
     task: Task
@@ -37,12 +38,13 @@ class ArrayTask:
     folder: str
     code: str
     max_failures: int | None = None
+    own: tuple[str, ...] = ()
 
     def __call__(self) -> int:
         """Run the indices; ends the process with another exit code than 0 unless all are done."""
         mend_submitit()
         try:
-            check_running(self.code)
+            check_running(self.code, self.own)
         except SlurmError as error:
             _say(str(error))
             leave(EXIT_FAILED)

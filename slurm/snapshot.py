@@ -18,13 +18,14 @@ PACKAGES: Final = ("pipeline", "slurm", "stages", "storage_schema")
 
 
 @cache
-def take(folder: Path) -> Path:
+def take(folder: Path, own: tuple[str, ...] = ()) -> Path:
     """Copy the code that runs now into a folder named after its content; returns that folder.
 
     Args:
         folder: Where copies are kept; one that is there already is used again.
+        own: Top-level modules of the user's that the work needs: packages, or single files.
     """
-    sources = _sources(_roots())
+    sources = _sources(_roots(own))
     target = folder / _digest(sources)
     if not target.is_dir():
         temporary = folder / f"{target.name}.{uuid.uuid4().hex[:8]}.partial"
@@ -49,27 +50,31 @@ def setup(code: Path) -> list[str]:
     return [f"export PYTHONPATH={shlex.quote(str(code))} PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1"]
 
 
-def check_running(digest: str) -> None:
-    """Check that this process runs the code that a digest names.
+def check_running(digest: str, own: tuple[str, ...] = ()) -> None:
+    """Check that this process runs the code that a digest names; `own` is as in `take`.
 
     Raises:
         SlurmError: It runs other code.
     """
-    found = _digest(_sources(_roots()))
+    roots = _roots(own)
+    found = _digest(_sources(roots))
     if found != digest:
         raise SlurmError(
-            f"this task was submitted with code {digest} and finds {found} in {_roots()[0].parent}; "
+            f"this task was submitted with code {digest} and finds {found} in {roots[0].parent}; "
             "run the pipeline command again to submit it anew"
         )
 
 
-def _roots() -> list[Path]:
+def _roots(own: Sequence[str]) -> list[Path]:
     roots = []
-    for name in PACKAGES:
+    for name in (*PACKAGES, *own):
         found = importlib.util.find_spec(name)
-        if found is None or not found.submodule_search_locations:
-            raise SlurmError(f"package {name} is not installed as source; install nap2-pipeline again")
-        roots.append(Path(found.submodule_search_locations[0]))
+        if found is not None and found.submodule_search_locations:
+            roots.append(Path(found.submodule_search_locations[0]))
+        elif found is not None and found.origin and name in own:
+            roots.append(Path(found.origin))
+        else:
+            raise SlurmError(f"package {name} is not installed as source; install it again")
     return roots
 
 
@@ -77,7 +82,7 @@ def _sources(roots: Sequence[Path]) -> dict[str, Path]:
     return {
         str(path.relative_to(root.parent)): path
         for root in roots
-        for path in sorted(root.rglob("*"))
+        for path in ([root] if root.is_file() else sorted(root.rglob("*")))
         if path.suffix in (".py", ".toml") and path.is_file()
     }
 

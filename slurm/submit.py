@@ -94,6 +94,7 @@ class Submitter:
         label: First part of the jobs' names.
         max_parallel: Tasks of an array that run at a time; None: no limit.
         max_failures: See `ArrayTask`.
+        own: Modules of the user's that the work needs, see `slurm.snapshot.take`.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Submitter:
         *,
         max_parallel: int | None = None,
         max_failures: int | None = None,
+        own: tuple[str, ...] = (),
     ) -> None:
         if not str(folder).isprintable():
             # In the script it would end a comment, and what follows would be run.
@@ -115,7 +117,7 @@ class Submitter:
             )
         self.ledger = Ledger(folder)
         self._resources, self._label = resources, label
-        self._max_parallel, self._max_failures = max_parallel, max_failures
+        self._max_parallel, self._max_failures, self._own = max_parallel, max_failures, own
 
     def submit(self, job: Job) -> Submission:
         """Submit one job; to be called while the ledger is locked.
@@ -127,7 +129,7 @@ class Submitter:
             SlurmError: Slurm refuses it; its words are quoted.
         """
         name = f"{self._label}-{job.stage}-{uuid.uuid4().hex[:8]}"
-        code = snapshot.take(self.ledger.folder / KEPT_CODE)
+        code = snapshot.take(self.ledger.folder / KEPT_CODE, self._own)
         submission = Submission(
             name=name,
             stage=job.stage,
@@ -166,6 +168,7 @@ class Submitter:
                 folder=str(folder),
                 code=code.name,
                 max_failures=self._max_failures,
+                own=self._own,
             )
             for group in job.indices
         ]

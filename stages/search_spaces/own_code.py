@@ -25,6 +25,12 @@ def make_importable(name: str) -> None:
         sys.path.append(str(Path.cwd()))
 
 
+def modules(name: str) -> tuple[str, ...]:
+    """Return the top-level module of an own space; none for the spaces of the package."""
+    make_importable(name)
+    return (_top(name),) if is_own(name) else ()
+
+
 def root(name: str) -> Path:
     """Return the folder of the top-level package, or the single file, that holds an own space.
 
