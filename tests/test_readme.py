@@ -52,12 +52,15 @@ def test_operators_commands_do_what_the_document_shows(tmp_path: Path) -> None:
 
 
 def extend(folder: Path) -> None:
-    """Put a copy of the packages where commands find it first, and add the method of docs/extending.md to it."""
+    """Put a copy of the packages where commands find it first, and add the examples of docs/extending.md to it."""
     for package in ("pipeline", "slurm", "stages", "storage_schema"):
-        # What Python compiles meanwhile, for other tests, comes and goes.
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (code,) = (text for kind, text in blocks("docs/extending.md") if kind == "python")
-    (folder / "stages" / "baselines" / "loss_drop.py").write_text(code)
+        shutil.copytree(ROOT / package, folder / package)
+    method, dataset = (text for kind, text in blocks("docs/extending.md") if kind == "python")
+    (folder / "stages" / "baselines" / "loss_drop.py").write_text(method)
+    (folder / "stages" / "datasets" / "parity.py").write_text(dataset)
+    datasets, last = folder / "stages" / "datasets" / "registry.py", '"stages.datasets.digits:DIGITS",\n'
+    line = '    "parity": "stages.datasets.parity:PARITY",\n'
+    datasets.write_text(datasets.read_text().replace(last, last + line))
     registry = folder / "stages" / "baselines" / "registry.py"
     text = registry.read_text()
     for before, line in {

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from stages.datasets import load, matlab
+from stages.datasets import digits, load, matlab
 from stages.datasets.checksums import MANIFEST, names_at, write_manifest
 from stages.datasets.config import DataConfig
+from stages.datasets.dataset import md5
 from stages.datasets.errors import DataError
 from stages.datasets.idx import parse
 from stages.datasets.images import LabelledImages, channel_moments
-from stages.datasets.registry import find_dataset
+from stages.datasets.registry import DATASETS, find_dataset
 from stages.datasets.restricted_pickle import UnsafePickleError, loads
 from stages.settings import ConfigError
 
@@ -59,7 +61,7 @@ def config(name: str, root: Path | str = "", validation: int = 1, size: int = 0)
 
 def test_cifar10_has_table_16s_mean(cifar_root: Path) -> None:
     data = load.load(config("cifar10", cifar_root, 5000))
-    assert data.train_images.shape == (50_000, 3, 32, 32)
+    assert data.train_images.shape == (find_dataset("cifar10").training_images, 3, 32, 32)
     assert len(data.validation_labels) == len(data.test_labels) == 5000
     mean, std = channel_moments(data.train_images)
     np.testing.assert_allclose(mean, data.mean, atol=1e-4)
@@ -218,7 +220,7 @@ def test_any_damage_to_a_matlab_file_is_a_value_error(data: st.DataObject) -> No
 
 
 def test_svhn_split_of_the_full_set_is_d41s() -> None:
-    assert (7 * 73_257 + 5) // 10 == 51_280
+    assert find_dataset("svhn").training_images == (7 * 73_257 + 5) // 10
 
 
 def test_svhn_that_is_no_matlab_file(tmp_path: Path) -> None:
@@ -287,7 +289,7 @@ def test_debians_fashion_mnist() -> None:
     if not root.is_dir():
         pytest.skip("Debian's dataset-fashion-mnist is not installed")
     data = load.load(config("fashion_mnist", root, 5000))
-    assert data.train_images.shape == (60_000, 1, 28, 28)
+    assert data.train_images.shape == (find_dataset("fashion_mnist").training_images, 1, 28, 28)
     np.testing.assert_allclose([data.mean[0], data.std[0]], [0.2860, 0.3530], atol=1e-4)
 
 
@@ -303,12 +305,70 @@ def test_digits() -> None:
     data = load.load(config("digits"))
     parts = [data.train_labels, data.validation_labels, data.test_labels]
     assert sum(map(len, parts)) == 1797
+    assert len(data.train_labels) == find_dataset("digits").training_images
     shares = np.array([np.bincount(part, minlength=10) for part in parts])
     np.testing.assert_allclose(shares / shares.sum(axis=0), [[0.6] * 10, [0.2] * 10, [0.2] * 10], atol=0.01)
     assert (data.train_images.max(), data.train_images.dtype) == (255, np.uint8)
     assert (data.pad, data.flip, data.train_images.shape[1:]) == (1, False, (1, 8, 8))
     np.testing.assert_allclose(data.mean, (data.train_images / 255).mean(), rtol=1e-6)
     assert data.digest == load.content_digest(config("digits"))
+
+
+# What a data set's object says
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_data_set_has_the_name_that_the_registry_gives_it(name: str) -> None:
+    assert find_dataset(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("digits", {"images": None}, "needs either images or read"),
+        ("svhn", {"images": digits.everything}, "needs either images or read"),
+        ("svhn", {"files": (), "checksums": {}}, "belong together"),
+        ("svhn", {"folder": ""}, "belong together"),
+        ("digits", {"folder": "digits", "files": ("a",)}, "belong together"),
+        ("svhn", {"checksums": md5({"train_32x32.mat": "0"})}, "test_32x32.mat is not in both"),
+        ("digits", {"moments": ((0.5,), (0.5, 0.5))}, "moments are not of 1 channels"),
+    ],
+)
+def test_a_data_set_that_contradicts_itself_is_refused(
+    name: str, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ValueError, match=f"'{name}'.*{said}"):
+        replace(find_dataset(name), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"size": 16}, r"images are \(1, 8, 8\), but its DataSet says \(1, 16, 16\)"),
+        ({"channels": 3}, r"says \(3, 8, 8\)"),
+        ({"classes": 9}, "label 9 is not in 0 … 8"),
+        ({"training_images": 1797}, "1078 images train, but its DataSet says 1797"),
+    ],
+)
+def test_images_that_are_not_as_their_data_set_says_are_refused(
+    change: dict[str, int], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digits, "DIGITS", replace(digits.DIGITS, **change))
+    with pytest.raises(DataError, match=said):
+        load.load(config("digits"))
+
+
+def test_images_may_be_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enlarged() -> LabelledImages:
+        few = digits.everything()
+        return LabelledImages(images=few.images.repeat(8, axis=2).repeat(8, axis=3), labels=few.labels)
+
+    native = load.load(config("digits"))
+    monkeypatch.setattr(digits, "DIGITS", replace(digits.DIGITS, size=64, images=enlarged))
+    assert load.load(config("digits", size=64)).train_images.shape == (1078, 1, 64, 64)
+    np.testing.assert_array_equal(load.load(config("digits", size=8)).train_images, native.train_images)
+    with pytest.raises(ConfigError, match="image_size = 128 does not divide 64"):
+        config("digits", size=128)
 
 
 # Pickles
@@ -393,9 +453,16 @@ def test_settings_out_of_range(settings: dict[str, object]) -> None:
         DataConfig(**{"name": "cifar10", **settings})  # type: ignore[arg-type]
 
 
-def test_torch_is_not_imported() -> None:
-    modules = "stages.datasets.load, stages.training.order, stages.labels.table"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("stages.datasets.load, stages.training.order, stages.labels.table", {"torch"}),
+        ("stages.datasets.config", {"torch", "sklearn", "scipy"}),
+    ],
+)
+def test_what_is_heavy_is_not_imported_to_look_at_every_data_set(modules: str, heavy: set[str]) -> None:
+    objects = "from stages.datasets.registry import DATASETS, find_dataset; list(map(find_dataset, DATASETS))"
+    code = f"import sys, {modules}; {objects}; sys.exit(bool({heavy} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode
         == 0

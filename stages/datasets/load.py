@@ -48,8 +48,7 @@ def load(config: DataConfig) -> ImageData:
     dataset = config.dataset
     if dataset.images is not None:
         everything = dataset.images()
-        train, validation, test = fifths(everything, config.split_seed)
-        return _prepare(train, validation, test, config, everything.digest())
+        return _prepare(*_divided(everything, config), config, everything.digest())
     assert dataset.read is not None  # it checks that it has the one or the other
     files = Files(config.root, dataset)
     raw = dataset.read(files, dataset.classes, config.split_seed)
@@ -77,6 +76,18 @@ def content_digest(config: DataConfig) -> str:
     """
     dataset = config.dataset
     return dataset.images().digest() if dataset.images is not None else Files(config.root, dataset).digest()
+
+
+def _divided(
+    everything: LabelledImages, config: DataConfig
+) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
+    parts, said = fifths(everything, config.split_seed), config.dataset.training_images
+    if len(parts[0]) != said:
+        raise DataError(
+            f"{config.name}: {len(parts[0])} images train, but its DataSet says {said}; "
+            f"correct the one or the other"
+        )
+    return parts
 
 
 def _selected(raw: RawImages, config: DataConfig) -> tuple[LabelledImages, LabelledImages]:
