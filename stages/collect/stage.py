@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import numpy as np
 from stages.search_spaces.nasbench201.genotype import Genotype
 from stages.search_spaces.nasbench201.layers import flops, layers, max_layers, parameters
 from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.training.config import check_numerics
 from storage_schema import markers, schema
-from storage_schema.create import create
-from storage_schema.read import check_identity
+from storage_schema.create import create, grow
+from storage_schema.read import StoreError, check_identity, open_dynamics
 from storage_schema.schema import Sizes
 from storage_schema.write import TASK_ARRAYS, object_path, shared_files, write_gathered
 
@@ -27,28 +29,43 @@ class CollectStage(Stage):
         """One index an architecture."""
         return len(experiment.architectures)
 
+    def admit(self, experiment: Experiment) -> None:
+        """Refuse to train under other numerics than the experiment's.
+
+        Raises:
+            ConfigError: This code's are others.
+        """
+        check_numerics(experiment.numerics_version)
+
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, unless it is there.
 
         Raises:
-            StoreError: The store that is there belongs to another experiment.
+            StoreError: The store that is there belongs to another experiment, or is from before it was extended.
         """
-        if experiment.layout.dynamics.exists():
-            check_identity(experiment.layout.dynamics, experiment.identity)
-        else:
+        path, wanted = experiment.layout.dynamics, len(experiment.architectures)
+        if not path.exists():
             self.restore(experiment)
+            return
+        check_identity(path, experiment.identity)
+        there = open_dynamics(path).sizes["architecture"]
+        if there < wanted:
+            raise StoreError(
+                f"{path} has room for {there} of {wanted} architectures; restore a later copy of it"
+            )
 
     def restore(self, experiment: Experiment) -> None:
         """Create the store, or what is missing of it."""
         sizes = store_sizes(experiment)
-        attributes = {
-            "title": "training dynamics: statistics of weights and gradients",
-            "schema_version": schema.VERSION,
-            "identity": experiment.identity,
-            "data": experiment.config.data.name,
-            "sample": experiment.config.architectures.sample,
-        }
-        create(experiment.layout.dynamics, sizes, store_values(experiment, sizes), attributes)
+        values = store_values(experiment, sizes)
+        create(experiment.layout.dynamics, sizes, values, _attributes(experiment))
+
+    def grow(self, experiment: Experiment) -> None:
+        """Put a store with room for all architectures in the place of the one that is there."""
+        if experiment.layout.dynamics.exists():
+            sizes = store_sizes(experiment)
+            values = store_values(experiment, sizes)
+            grow(experiment.layout.dynamics, sizes, values, _attributes(experiment))
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Train one architecture."""
@@ -58,15 +75,15 @@ class CollectStage(Stage):
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather scalars and provenance from the markers into arrays of the store."""
-        sizes = store_sizes(experiment)
+        # As many as the store has: an extension that was killed has made room in it and gone no further.
+        there = open_dynamics(experiment.layout.dynamics).sizes["architecture"]
+        sizes = replace(store_sizes(experiment), architectures=there)
         values: dict[str, Any] = {
             name: np.full(sizes.of(v.dims), v.fill, dtype=_dtype(v.dtype))
-            for name, v in schema.VARIABLES.items()
+            for name, v in schema.as_of(schema.VARIABLES, experiment.schema_version).items()
             if v.written_by == "finalise"
         }
-        for index in sorted(
-            markers.done_indices(experiment.layout.markers(self.name), self.num_tasks(experiment))
-        ):
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name), there)):
             path = experiment.layout.marker(self.name, index)
             marker = markers.load(path)
             if marker is not None and marker.identity == experiment.identity:
@@ -85,6 +102,16 @@ class CollectStage(Stage):
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Everything of the store but the architectures' parts."""
         return shared_files(experiment.layout.dynamics)
+
+
+def _attributes(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "title": "training dynamics: statistics of weights and gradients",
+        "schema_version": experiment.schema_version,
+        "identity": experiment.identity,
+        "data": experiment.config.data.name,
+        "sample": experiment.config.architectures.sample,
+    }
 
 
 def _dtype(name: str) -> Any:

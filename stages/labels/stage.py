@@ -10,6 +10,7 @@ from typing import Any
 
 from stages.labels.errors import LabelError
 from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.training.config import check_numerics
 from storage_schema import durable, markers
 
 
@@ -21,6 +22,15 @@ class LabelsStage(Stage):
     def num_tasks(self, experiment: Experiment) -> int:
         """One index an architecture."""
         return len(experiment.architectures)
+
+    def admit(self, experiment: Experiment) -> None:
+        """Refuse to train under other numerics than the experiment's; a label of a table is the same in all.
+
+        Raises:
+            ConfigError: This code's are others.
+        """
+        if experiment.config.labels.source == "training":
+            check_numerics(experiment.numerics_version)
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Take the planned label, or train for it.
