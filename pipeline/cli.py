@@ -25,6 +25,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Image data sets.", no_args_is_help=True)
 for command in (
     making.init,
+    making.extend,
     running.run,
     watching.status,
     watching.explain,

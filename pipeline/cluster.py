@@ -152,6 +152,8 @@ class Chain:
         todo = [index for index in indices if index not in queued]
         if len(todo) < len(indices):
             self.already[stage.name] = sorted(set(indices) & set(queued))
+        if todo:
+            stage.admit(self._experiment)
         arrays, _ = self._cut(stage, todo)
         jobs = [self._submit(self._array(stage, tasks)) for tasks in arrays]
         jobs += sorted({task.job for task in queued.values()})

@@ -12,14 +12,16 @@ from typing import Any, get_type_hints
 
 from pipeline.presets import FOLDER, preset_names
 from pipeline.registry import STAGES
-from stages.settings import ConfigError, identity_settings
+from stages.settings import ConfigError, first_key, former_names, identity_settings
 from stages.stage import COLLECTION, ExperimentConfig, Stage
-from stages.training.config import NUMERICS_VERSION
+from stages.training import config as training
 from storage_schema import documents, schema
 
 Tree = dict[str, dict[str, Any]]
 SLURM = "slurm"
 """Section of sbatch's options, which `slurm.resources` checks; it decides no result."""
+VERSIONS = ("schema_version", "numerics_version")
+"""What an identity holds besides the settings."""
 
 
 def brought(stages: Iterable[Stage]) -> dict[str, Any]:
@@ -83,8 +85,10 @@ def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
     """Turn sections of settings into a checked configuration; what is not said is the default.
 
     Raises:
-        ConfigError: An unknown section or key (the nearest one is named), or a value that is not allowed.
+        ConfigError: An unknown section or key (the nearest one is named), one under two of its names, or a value that
+            is not allowed.
     """
+    tree = _named_as_today(tree)
     for section in tree:
         if section not in (*SECTIONS, SLURM):
             raise ConfigError(f"unknown section [{section}]{_nearest(section, (*SECTIONS, SLURM))}")
@@ -105,12 +109,14 @@ def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
     """Apply `section.key=value` settings to a tree.
 
     Raises:
-        ConfigError: A setting without `=` or of an unknown key.
+        ConfigError: A setting without `=`, of an unknown key, or of one under two of its names.
     """
-    changed = {section: dict(values) for section, values in tree.items()}
+    changed = {section: dict(values) for section, values in _named_as_today(tree).items()}
+    told: dict[str, str] = {}
     for text in settings:
-        name, equals, value = text.partition("=")
-        section, _, key = name.strip().partition(".")
+        given, equals, value = text.partition("=")
+        name = _name_of_today(given.strip())
+        section, _, key = name.partition(".")
         if not equals:
             raise ConfigError(f"--set {text} has no '='; write --set section.key=value")
         if not text.isprintable():
@@ -118,8 +124,12 @@ def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
         if section == SLURM and key:
             changed.setdefault(SLURM, {})[key] = _parse(value.strip(), object)
             continue
-        if name.strip() not in all_keys():
-            raise ConfigError(f"unknown key {name.strip()}{_nearest(name.strip(), all_keys())}")
+        if name not in all_keys():
+            raise ConfigError(f"unknown key {name}{_nearest(name, all_keys())}")
+        if told.setdefault(name, given.strip()) != given.strip():
+            raise ConfigError(
+                f"--set {told[name]} and --set {given.strip()} are one setting; keep --set {name}"
+            )
         parsed = _parse(value.strip(), get_type_hints(SECTIONS[section])[key])
         changed.setdefault(section, {})[key] = _absolute(section, key, parsed)
     return changed
@@ -140,12 +150,60 @@ def all_keys() -> list[str]:
     return [f"{section}.{f.name}" for section, kind in SECTIONS.items() for f in dataclasses.fields(kind)]
 
 
-def scientific(config: ExperimentConfig) -> dict[str, Any]:
-    """Return every setting that decides what is collected, by `section.key`, with schema and numerics versions."""
-    values: dict[str, Any] = {"schema_version": schema.VERSION, "numerics_version": NUMERICS_VERSION}
+def _named_as_today(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree in which former names of sections and keys are today's."""
+    sections = {old: new for new, kind in SECTIONS.items() for old in former_names(kind)}
+    found = _renamed(tree, sections, "[{}]")
+    for section, kind in SECTIONS.items():
+        if isinstance(found.get(section), dict):
+            found[section] = _renamed(found[section], _former_keys(kind), f"{section}.{{}}")
+    return found
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str], shown: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        today = names.get(name, name)
+        if today in found:
+            both = " and ".join(shown.format(each) for each in values if names.get(each, each) == today)
+            raise ConfigError(f"{both} are one and the same; keep {shown.format(today)} alone")
+        found[today] = value
+    return found
+
+
+def _name_of_today(name: str) -> str:
+    """Return today's name of a setting, `section.key`; one that is unknown as it is."""
+    section, dot, key = name.partition(".")
+    section = next((new for new, kind in SECTIONS.items() if section in former_names(kind)), section)
+    return f"{section}{dot}{_former_keys(SECTIONS[section]).get(key, key) if section in SECTIONS else key}"
+
+
+def _former_keys(kind: Any) -> dict[str, str]:
+    return {old: field.name for field in dataclasses.fields(kind) for old in field.metadata["formerly"]}
+
+
+def versions() -> dict[str, int]:
+    """Return the versions of this code, by `VERSIONS`."""
+    return {"schema_version": schema.VERSION, "numerics_version": training.NUMERICS_VERSION}
+
+
+def scientific(config: ExperimentConfig, of: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Return every setting that decides what is collected, by `section.key`, with schema and numerics versions.
+
+    Args:
+        config: The settings.
+        of: The versions; None: this code's.
+    """
+    values: dict[str, Any] = {**(of or versions())}
     for section in COLLECTION:
         values |= identity_settings(getattr(config, section))
     return values
+
+
+def defaults() -> dict[str, Any]:
+    """Return the default of every setting that decides what is collected, by the name that it has in identities."""
+    kinds = [SECTIONS[section] for section in COLLECTION]
+    return {first_key(kind, field): field.default for kind in kinds for field in dataclasses.fields(kind)}
 
 
 def to_tree(config: ExperimentConfig) -> Tree:

@@ -3,39 +3,37 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
-import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
 
 from pipeline import config
+from pipeline.record import (
+    ExperimentError,
+    IdentityRecord,
+    as_made,
+    check_settings,
+    first_rows,
+    identity_record,
+    plan_digest,
+    plans,
+    possible_records,
+    read_identity,
+    recorded_versions,
+    with_number,
+    written,
+)
 from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
 from stages.search_spaces.sample import draw
 from stages.stage import Experiment, ExperimentConfig
-from storage_schema import documents, durable, markers, schema
-from storage_schema.errors import UserError
+from storage_schema import create, durable, markers
 from storage_schema.layout import Layout
-
-
-class IdentityRecord(TypedDict):
-    """What decides results (digests of plan and data, and the settings), and its hash."""
-
-    identity: str
-    settings: dict[str, Any]
-    plan: str
-    data: str
-
-
-class ExperimentError(UserError, ValueError):
-    """A directory that is not an experiment, or one of another identity."""
 
 
 def initialize(root: Path, preset: str, settings: Sequence[str] = ()) -> Experiment:
@@ -76,7 +74,7 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
             resolved, f"# Made from preset {preset}.", tree.get(config.SLURM, {})
         ).encode(),
         layout.plan.name: plan,
-        layout.identity.name: (json.dumps(record, indent=1) + "\n").encode(),
+        layout.identity.name: written(record),
     }
     return _experiment(layout, resolved, plan, record), files
 
@@ -92,12 +90,13 @@ def load(root: Path) -> Experiment:
         raise ExperimentError(
             f"{root} is not an experiment; make one with: pipeline init --preset demo {root}"
         )
-    record = _read_identity(layout.identity)
+    record = read_identity(layout.identity)
     resolved = config.read(layout.config)
-    check_settings(record, config.scientific(resolved), str(layout.config))
-    plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
-    if hashlib.sha256(plan).hexdigest() != record["plan"]:
+    check_settings(record, as_made(record, resolved), str(layout.config))
+    plan = _planned(layout, resolved)
+    if plan_digest(plan) != plans(record)[resolved.architectures.number]:
         raise ExperimentError(f"{layout.plan} is not the plan the experiment was made with; restore it")
+    create.recover(layout.dynamics)
     return _experiment(layout, resolved, plan, record)
 
 
@@ -115,10 +114,10 @@ def change(root: Path, settings: Sequence[str], *, write: bool = True) -> Experi
     before, path = load(root), Layout(root).config
     slurm = config.read_tree(path).get(config.SLURM, {})
     tree = config.with_settings({**config.to_tree(before.config), config.SLURM: slurm}, settings)
-    resolved = config.resolve(tree)
-    check_settings(
-        _read_identity(before.layout.identity), config.scientific(resolved), f"{root}, as --set asks"
-    )
+    resolved, record = config.resolve(tree), read_identity(before.layout.identity)
+    check_settings(record, as_made(record, resolved), f"{root}, as --set asks")
+    # The number it was made with may be said again, as in the command that made it, and takes nothing back.
+    resolved = with_number(resolved, before.config.architectures.number)
     if write and (resolved != before.config or tree[config.SLURM] != slurm):
         first = path.read_text(encoding="utf-8").partition("\n")[0]
         durable.write(path, config.to_toml(resolved, first, tree[config.SLURM]).encode())
@@ -134,23 +133,24 @@ def damaged_files(root: Path) -> dict[Path, bytes]:
     layout = Layout(root)
     resolved = config.read(layout.config)
     try:
-        record = _read_identity(layout.identity)
+        record = read_identity(layout.identity)
     except (ExperimentError, FileNotFoundError):
         record = None
-    plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
-    if record is not None and hashlib.sha256(plan).hexdigest() == record["plan"]:
+    number = resolved.architectures.number
+    if record is not None and plan_digest(_planned(layout, resolved)) == plans(record).get(number):
         return {}
-    labels = known_labels(resolved.labels)
-    drawn = _plan_csv(draw(resolved.architectures, labels, resolved.data.name), labels)
+    drawn = drawn_plan(resolved)
     data = content_digest(resolved.data) if record is None else record["data"]
-    fresh = identity_record(resolved, drawn, data)
     made = _identity_of_markers(layout) if record is None else record["identity"]
-    if made not in (None, fresh["identity"]):
+    fresh = next(
+        (each for each in possible_records(resolved, drawn, data) if made in (None, each["identity"])), None
+    )
+    if fresh is None or plans(record or fresh).get(number) != plan_digest(drawn):
         raise ExperimentError(
-            f"{layout.config} leads to experiment {fresh['identity']}, but {made} was made here; "
-            "restore experiment.toml, plan.csv and identity.json from a copy"
+            f"{layout.config} leads to experiment {identity_record(resolved, drawn, data)['identity']}, but {made} "
+            "was made here; restore experiment.toml, plan.csv and identity.json from a copy"
         )
-    contents = {layout.plan: drawn, layout.identity: (json.dumps(fresh, indent=1) + "\n").encode()}
+    contents = {layout.plan: drawn, layout.identity: written(record or fresh)}
     return {path: content for path, content in contents.items() if not _has(path, content)}
 
 
@@ -174,8 +174,9 @@ def check_preset(root: Path, preset: str, settings: Sequence[str]) -> None:
         ExperimentError: It is another one.
     """
     asked = config.resolve(config.with_settings(config.preset(preset), settings))
-    record = {"settings": config.scientific(load(root).config)}
-    check_settings(record, config.scientific(asked), f"{root} and preset {preset}")
+    opened, record = load(root), read_identity(Layout(root).identity)
+    kept = {"settings": as_made(record, opened.config)}
+    check_settings(kept, as_made(record, asked), f"{root} and preset {preset}")
 
 
 def _experiment(
@@ -190,7 +191,14 @@ def _experiment(
         planned_labels=labels,
         data_digest=record["data"],
         open_other=load,
+        **recorded_versions(record),
     )
+
+
+def with_plan(experiment: Experiment, resolved: ExperimentConfig, plan: bytes) -> Experiment:
+    """Return the experiment with other settings and the plan that belongs to them."""
+    names, labels = _read_plan(experiment.layout.plan, plan, resolved.architectures.number)
+    return replace(experiment, config=resolved, architectures=names, planned_labels=labels)
 
 
 def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
@@ -209,29 +217,20 @@ def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], t
     return names, labels
 
 
-def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where: str) -> None:
-    """Compare settings with those of the identity.
+def _planned(layout: Layout, resolved: ExperimentConfig) -> bytes:
+    """Return the plan on disk as far as it is the experiment's: an extension that was killed has left a longer one."""
+    plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
+    return first_rows(plan, resolved.architectures.number)
+
+
+def drawn_plan(resolved: ExperimentConfig) -> bytes:
+    """Draw the plan that settings lead to.
 
     Raises:
-        ExperimentError: They differ; the keys and both values are named.
+        UserError: There are not so many architectures, or the label table is not right.
     """
-    kept = record["settings"]
-    keys = sorted(set(kept) | set(settings))
-    differing = [
-        f"{k} {kept.get(k)!r} -> {settings.get(k)!r}" for k in keys if kept.get(k) != settings.get(k)
-    ]
-    if differing:
-        raise ExperimentError(
-            f"{where}: not the experiment that was made here ({'; '.join(differing)}); "
-            "change it back, or make another experiment"
-        )
-
-
-def identity_record(resolved: ExperimentConfig, plan: bytes, data_digest: str) -> IdentityRecord:
-    """Return what decides results, and its hash."""
-    settings, digest = config.scientific(resolved), hashlib.sha256(plan).hexdigest()
-    identity = _hash({"settings": settings, "plan": digest, "data": data_digest})
-    return {"identity": identity, "settings": settings, "plan": digest, "data": data_digest}
+    labels = known_labels(resolved.labels)
+    return _plan_csv(draw(resolved.architectures, labels, resolved.data.name), labels)
 
 
 def known_labels(labels: LabelsConfig) -> dict[str, float] | None:
@@ -274,25 +273,3 @@ def _plan_csv(names: Sequence[str], labels: Mapping[str, float] | None) -> bytes
     for index, name in enumerate(names):
         writer.writerow((index, name, "" if labels is None else repr(labels[name])))
     return text.getvalue().encode()
-
-
-def _read_identity(path: Path) -> IdentityRecord:
-    try:
-        record: IdentityRecord = documents.load(path, IdentityRecord)
-        version = int(record["settings"]["schema_version"])
-        found = _hash({key: record[key] for key in ("settings", "plan", "data")})
-    except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
-        raise ExperimentError(f"{path} is damaged ({error!r}); restore it from a copy") from error
-    if version > schema.VERSION:
-        raise ExperimentError(
-            f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
-        )
-    if record["identity"] != found:
-        raise ExperimentError(
-            f"{path} is damaged (not what {record['identity']} stands for); restore it from a copy"
-        )
-    return record
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

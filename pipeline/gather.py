@@ -6,6 +6,8 @@ gathered: after a kill nothing vouches for what was being written, and the next 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.identity import Identities
@@ -34,11 +36,17 @@ def prepare(experiment: Experiment, stage: Stage) -> None:
 
 def finalise(experiment: Experiment, stage: Stage) -> None:
     """Gather what the finished indices of a stage say."""
-    with lease.exclusive(experiment.layout.lease_lock(stage.name)):
-        _clear(experiment, stage)
-        _take_away_marker(experiment, stage)
+    with lease.exclusive(experiment.layout.lease_lock(stage.name)), rewriting(experiment, stage):
         stage.finalise(experiment)
-        _vouch(experiment, stage, write.digests(stage.shared(experiment)))
+
+
+@contextmanager
+def rewriting(experiment: Experiment, stage: Stage) -> Iterator[None]:
+    """Let nothing vouch for what the indices share while it is written, then for all of it; the caller has the lock."""
+    _clear(experiment, stage)
+    _take_away_marker(experiment, stage)
+    yield
+    _vouch(experiment, stage, write.digests(stage.shared(experiment)))
 
 
 def marker(experiment: Experiment, stage: Stage) -> markers.Marker | None:

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.experiment import load
 from pipeline.identity import Identities
 from pipeline.registry import STAGES
-from stages.inputs.variants import VARIANTS
+from stages.inputs.variants import find
 from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.settings import ConfigError
@@ -61,14 +61,15 @@ def find_model(using: str, size: str | None, variant: str) -> Model:
         path, trial = path.parent, int(path.name)
     source = load(path)
     config = source.config
-    if variant not in [each.name for each in config.inputs.chosen]:
+    seen = find(variant)
+    if seen is None or seen not in config.inputs.chosen:
         raise PredictError(f"--variant {variant}: {path} has {config.inputs.variants}")
     sizes = config.splits.train_sizes
     if size is not None and size not in sizes:
         raise PredictError(f"--size {size}: {path} has {', '.join(sizes)}")
     if trial >= config.splits.num_trials:
         raise PredictError(f"--using {using}: {path} has trials 0-{config.splits.num_trials - 1}")
-    key = ModelKey(VARIANTS[variant], trial, size or sizes[-1])
+    key = ModelKey(seen, trial, size or sizes[-1])
     index = plan.predictors(config).index(key)
     if not Identities(source).done(STAGES["bigru"], index):
         raise PredictError(

@@ -167,8 +167,10 @@ def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[s
 
     Raises:
         VerifyError: Asked to stop; the experiment is as it was.
+        ConfigError: The experiment is of other numerics than this code.
     """
     stage, findings = CollectStage(), []
+    stage.admit(experiment)
     with tempfile.TemporaryDirectory(prefix="pipeline-verify-") as folder:
         again = replace(experiment, layout=Layout(Path(folder)))
         stage.prepare(again)

@@ -22,6 +22,8 @@ def setting(
     choices: tuple[Any, ...] | None = None,
     identity: bool = True,
     path: bool = False,
+    late: bool = False,
+    formerly: tuple[str, ...] = (),
 ) -> Any:
     """Declare one setting of a configuration dataclass.
 
@@ -33,9 +35,11 @@ def setting(
         choices: The values allowed.
         identity: Whether the setting decides results (paths do not).
         path: It names a file or folder; the command line makes it absolute, as tasks run elsewhere.
+        late: There were experiments before it. They are what its default says, so that enters no identity.
+        formerly: The names it had, the first one first: it is read under each of them (docs/compatibility.md).
     """
     limits = {"help": help, "ge": ge, "le": le, "choices": choices, "identity": identity, "path": path}
-    return dataclasses.field(default=default, metadata=limits)
+    return dataclasses.field(default=default, metadata=limits | {"late": late, "formerly": formerly})
 
 
 def check(config: Any) -> None:
@@ -52,12 +56,32 @@ def check(config: Any) -> None:
 
 
 def identity_settings(config: Any) -> dict[str, Any]:
-    """Return the settings of a section that decide results, by `section.key`."""
+    """Return the settings of a section that decide results, by the first name that each had, `section.key`.
+
+    What came late is left out where it is the default: so it was for what was made before.
+    """
     return {
-        f"{_section(config)}.{field.name}": getattr(config, field.name)
+        first_key(type(config), field): getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.metadata.get("identity")
+        and not (field.metadata["late"] and getattr(config, field.name) == field.default)
     }
+
+
+def first_key(section: Any, field: dataclasses.Field[Any]) -> str:
+    """Return the first name of a setting, `section.key`: identities know it by no other, so a rename changes none."""
+    return f"{first_name(section.SECTION, former_names(section))}.{first_name(field.name, field.metadata['formerly'])}"
+
+
+def former_names(section: Any) -> tuple[str, ...]:
+    """Return the names that a section had, the first one first: its class variable `FORMERLY`."""
+    names: tuple[str, ...] = getattr(section, "FORMERLY", ())
+    return names
+
+
+def first_name(name: str, formerly: tuple[str, ...]) -> str:
+    """Return the first of all names of one thing."""
+    return formerly[0] if formerly else name
 
 
 def _check_type(config: Any, name: str, expected: type) -> None:

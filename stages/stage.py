@@ -81,6 +81,8 @@ class Experiment:
         architectures: Architecture string of every index.
         planned_labels: Accuracy of every index, None where it is not known beforehand.
         data_digest: Content digest of the data set, part of the identity.
+        schema_version: Version of the storage schema that it was made with; so are its stores.
+        numerics_version: That its networks are trained with.
         open_other: Opens another experiment, whose frozen models are used here (R18).
     """
 
@@ -90,6 +92,8 @@ class Experiment:
     architectures: tuple[str, ...]
     planned_labels: tuple[float | None, ...]
     data_digest: str
+    schema_version: int
+    numerics_version: int
     open_other: Callable[[Path], Experiment]
 
     @property
@@ -221,6 +225,14 @@ class Stage(Protocol):
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """Return what has to be done before."""
         return ()
+
+    def admit(self, experiment: Experiment) -> None:
+        """Refuse to compute indices that would not go with those that are there.
+
+        Raises:
+            UserError: They would not, and what would help.
+        """
+        return
 
     def prepare(self, experiment: Experiment) -> None:
         """Create what the indices share; harmless when repeated or done by several processes at once."""

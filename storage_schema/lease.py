@@ -173,10 +173,11 @@ def _age(path: Path) -> float:
 
 
 @contextmanager
-def _locked(lock: Path, index: int) -> Iterator[int]:
+def _locked(lock: Path, index: int, count: int = 1) -> Iterator[int]:
+    """Lock so many bytes from one on; 0: all of them."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX, 1, index)
+        fcntl.lockf(handle, fcntl.LOCK_EX, count, index)
         yield handle
     finally:
         os.close(handle)  # drops the lock
@@ -190,6 +191,14 @@ def exclusive(lock: Path, index: int = SHARED) -> Iterator[None]:
     """
     durable.make_folder(lock.parent)
     with _locked(lock, index):
+        yield
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold every lock of a stage at once: meanwhile no index is taken and nothing of any is written."""
+    durable.make_folder(lock.parent)
+    with _locked(lock, 0, count=0):
         yield
 
 

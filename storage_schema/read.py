@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from storage_schema import schema
+from storage_schema.known import KnownStore
 from storage_schema.schema import Variable
 from storage_schema.validate import StoreError, check_store, reading
 
@@ -34,7 +35,7 @@ def open_dynamics(path: Path) -> xr.Dataset:
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not a store; fill it with: pipeline run --stage collect")
-    return _open(path, schema.VARIABLES)
+    return _open(path, _checked(path, schema.VARIABLES))
 
 
 def open_derived(path: Path, stage: str, table: Mapping[str, Variable]) -> xr.Dataset:
@@ -50,14 +51,18 @@ def open_derived(path: Path, stage: str, table: Mapping[str, Variable]) -> xr.Da
     """
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not there; make it with: pipeline run --stage {stage}")
-    return _open(path, table)
+    return _open(path, _checked(path, table))
 
 
-def _open(path: Path, table: Mapping[str, Variable]) -> xr.Dataset:
-    check_store(path, table)
+def _checked(path: Path, table: Mapping[str, Variable]) -> Path | KnownStore:
+    others = check_store(path, table)
+    return KnownStore(path, others) if others else path
+
+
+def _open(path: Path, store: Path | KnownStore) -> xr.Dataset:
     with reading(path):
         # Lazily indexed, with or without dask.
-        dataset: xr.Dataset = xr.open_zarr(path, chunks=None, consolidated=True)
+        dataset: xr.Dataset = xr.open_zarr(store, chunks=None, consolidated=True)
     return dataset
 
 
@@ -102,7 +107,7 @@ class FeatureMaps:
         open_dynamics(path)
         self._path, self._kind, self._cap, self._raw = path, kind, cap, raw
         with reading(path):
-            group = zarr.open_group(path, mode="r", use_consolidated=True)
+            group = zarr.open_group(_checked(path, schema.VARIABLES), mode="r", use_consolidated=True)
             array, layers = group[kind], group["layers"]
             assert isinstance(array, zarr.Array)
             assert isinstance(layers, zarr.Array)

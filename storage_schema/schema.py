@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 VERSION = 1
+"""Raised when a table gains a variable; one that is there stays as it is, and in its table, for ever."""
 
 FEATURES = (
     "mean",
@@ -71,6 +72,7 @@ class Variable:
     Attributes:
         written_by: `coordinate` and `static` at creation, `task` by the owner of one architecture, `finalise`
             gathered from the markers of finished architectures.
+        since: Version of the schema that introduced it; stores of older versions lack it.
         chunk: Dimensions of which one chunk holds a single entry; the others are held whole.
         shard: The same for shards, where one shard holds several chunks.
     """
@@ -83,6 +85,7 @@ class Variable:
     fill: float | int | bool | str = 0
     chunk: tuple[str, ...] = ()
     shard: tuple[str, ...] | None = None
+    since: int = 1
 
 
 _MAPS = ("architecture", "snapshot", "layer", "value", "feature")
@@ -265,6 +268,11 @@ ZERO_COST: dict[str, Variable] = {
     ),
     "provenance": VARIABLES["provenance"],
 }
+
+
+def as_of(table: Mapping[str, Variable], version: int) -> dict[str, Variable]:
+    """Return what a table holds in a version of the schema."""
+    return {name: variable for name, variable in table.items() if variable.since <= version}
 
 
 def with_dtype(variable: Variable, dtype: str) -> Variable:

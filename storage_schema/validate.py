@@ -70,30 +70,53 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def check_store(path: Path, table: Mapping[str, Variable]) -> None:
-    """Check the consolidated metadata of a store.
+def check_store(path: Path, table: Mapping[str, Variable]) -> list[str]:
+    """Check the consolidated metadata of a store against the table of its own version of the schema.
 
     Args:
         path: The store.
-        table: What it holds.
+        table: What stores of all versions hold.
+
+    Returns:
+        Its other members, of a later version or somebody's own: they were not looked at.
 
     Raises:
         StoreError: An array is not there or not as in the table, two disagree, or one is too large.
     """
     with reading(path):
         group: _Group = documents.load(path / "zarr.json", _Group)
-        version = group["attributes"].get("schema_version")
-        if type(version) is not int:
-            raise StoreError(f"{path} has no schema version; restore it from a copy")
-        if version > schema.VERSION:
-            raise StoreError(
-                f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
-            )
         members = group["consolidated_metadata"]["metadata"]
-        strange = sorted(members.keys() ^ table.keys())
-        if strange:
-            raise ValueError(f"{strange[0][:40]!r} is not in the table of arrays, or not in the store")
-        _check_arrays(members, table)
+        expected = schema.as_of(table, _version(path, group))
+        missing = sorted(expected.keys() - members.keys())
+        if missing:
+            raise ValueError(f"{missing[0]!r} is not in the store")
+        others = sorted(members.keys() - expected.keys())
+        for name in others:
+            if set(name.split("/")) & {"", ".", ".."}:
+                raise ValueError(f"{name[:40]!r} is not in the table of arrays, and nothing within the store")
+        _check_arrays(members, expected)
+    return others
+
+
+def schema_version(path: Path) -> int:
+    """Return the version of the schema that a store was begun with.
+
+    Raises:
+        StoreError: It has none, or one that is newer than this code.
+    """
+    with reading(path):
+        return _version(path, documents.load(path / "zarr.json", _Group))
+
+
+def _version(path: Path, group: _Group) -> int:
+    version = group["attributes"].get("schema_version")
+    if type(version) is not int or version < 1:
+        raise StoreError(f"{path} has no schema version; restore it from a copy")
+    if version > schema.VERSION:
+        raise StoreError(
+            f"{path}: schema version {version} is newer than {schema.VERSION}; update nap2-pipeline"
+        )
+    return version
 
 
 def check_arrays(path: Path, table: Mapping[str, Variable], names: tuple[str, ...]) -> None:

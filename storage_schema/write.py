@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from storage_schema import schema
 from storage_schema.durable import DurableStore
 from storage_schema.schema import Variable
-from storage_schema.validate import StoreError, check_arrays, reading
+from storage_schema.validate import StoreError, check_arrays, reading, schema_version
 
 TASK_ARRAYS = tuple(name for name, v in schema.VARIABLES.items() if v.written_by == "task")
 
@@ -37,16 +37,18 @@ class ArchitectureWriter:
     def __init__(self, path: Path, index: int) -> None:
         self._path = path
         self._index = index
-        self._arrays = _arrays(path, schema.VARIABLES, TASK_ARRAYS)
+        there = schema.as_of(schema.VARIABLES, schema_version(path))
+        self._arrays = _arrays(path, there, tuple(name for name in TASK_ARRAYS if name in there))
 
     def write(self, name: str, rows: NDArray[np.float32]) -> None:
-        """Replace the architecture's entry of one array.
+        """Replace the architecture's entry of one array; what the store's version does not have is left out.
 
         Args:
             name: `weights`, `gradients` or `curves`.
             rows: Everything known so far, NaN elsewhere, in the shape of the array without its first dimension.
         """
-        self._arrays[name][self._index] = rows
+        if name in self._arrays or name not in TASK_ARRAYS:
+            self._arrays[name][self._index] = rows
 
     def digests(self) -> dict[str, str]:
         """Return SHA-256 of the architecture's files, by array."""
@@ -76,10 +78,15 @@ def file_digests(path: Path, index: int) -> dict[str, str]:
 
 
 def shared_files(path: Path) -> dict[str, Path]:
-    """Return the store's files that belong to no single architecture, by their paths within it, in order."""
+    """Return the store's files that belong to no single architecture, by their paths within it, in order.
+
+    What somebody else has put beside its arrays is none of them.
+    """
     found: dict[str, Path] = {}
     for folder, folders, files in os.walk(path):
         inside = Path(folder).relative_to(path)
+        if inside == Path():
+            folders[:] = [name for name in folders if name in schema.VARIABLES or name in schema.ZERO_COST]
         if str(inside) in TASK_ARRAYS and "c" in folders:
             folders.remove("c")  # the architectures' own
         found |= {str(inside / file): Path(folder) / file for file in files}

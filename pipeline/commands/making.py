@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline import show
-from pipeline.commands.options import JsonOption, PresetOption, SetOption
+from pipeline.commands.options import DryRunOption, ExperimentOption, JsonOption, PresetOption, SetOption
 
 
 def init(
@@ -27,6 +27,19 @@ def init(
         "architectures": len(experiment.architectures),
         "next": f"pipeline run --experiment {directory} --stage all",
     }
+    show.facts(facts, as_json)
+
+
+def extend(
+    number: Annotated[int, typer.Option("--number", help="Architectures to have in all.")],
+    experiment: ExperimentOption = Path(),
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Add architectures to an experiment; nothing that is done is done again."""
+    from pipeline import extend as extension
+
+    facts = extension.extend(experiment, number, dry_run=dry_run)
     show.facts(facts, as_json)
 
 

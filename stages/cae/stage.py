@@ -43,7 +43,7 @@ class CaeStage(Stage):
         return {
             **identity_settings(config.cae),
             **identity_settings(config.inputs),
-            "variant": key.variant.name,
+            "variant": key.variant.key,
             "trial": key.trial,
             "size": key.size,
             "kind": kind,

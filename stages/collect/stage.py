@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import numpy as np
 
 from stages.search_spaces.space import summary
 from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.training.config import check_numerics
 from stages.training.estimate import SAMPLE, networks, training_seconds
 from storage_schema import markers, schema
-from storage_schema.create import create
-from storage_schema.read import check_identity
+from storage_schema.create import create, grow
+from storage_schema.read import StoreError, check_identity, open_dynamics
 from storage_schema.schema import Sizes
 from storage_schema.write import TASK_ARRAYS, object_path, shared_files, write_gathered
 
@@ -43,28 +45,43 @@ class CollectStage(Stage):
         """Return the seconds of all activities before all snapshots."""
         return float(sum(sum(part) for part in result["seconds"].values()))
 
+    def admit(self, experiment: Experiment) -> None:
+        """Refuse to train under other numerics than the experiment's.
+
+        Raises:
+            ConfigError: This code's are others.
+        """
+        check_numerics(experiment.numerics_version)
+
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, unless it is there.
 
         Raises:
-            StoreError: The store that is there belongs to another experiment.
+            StoreError: The store that is there belongs to another experiment, or is from before it was extended.
         """
-        if experiment.layout.dynamics.exists():
-            check_identity(experiment.layout.dynamics, experiment.identity)
-        else:
+        path, wanted = experiment.layout.dynamics, len(experiment.architectures)
+        if not path.exists():
             self.restore(experiment)
+            return
+        check_identity(path, experiment.identity)
+        there = open_dynamics(path).sizes["architecture"]
+        if there < wanted:
+            raise StoreError(
+                f"{path} has room for {there} of {wanted} architectures; restore a later copy of it"
+            )
 
     def restore(self, experiment: Experiment) -> None:
         """Create the store, or what is missing of it."""
         sizes = store_sizes(experiment)
-        attributes = {
-            "title": "training dynamics: statistics of weights and gradients",
-            "schema_version": schema.VERSION,
-            "identity": experiment.identity,
-            "data": experiment.config.data.name,
-            "sample": experiment.config.architectures.sample,
-        }
-        create(experiment.layout.dynamics, sizes, store_values(experiment, sizes), attributes)
+        values = store_values(experiment, sizes)
+        create(experiment.layout.dynamics, sizes, values, _attributes(experiment))
+
+    def grow(self, experiment: Experiment) -> None:
+        """Put a store with room for all architectures in the place of the one that is there."""
+        if experiment.layout.dynamics.exists():
+            sizes = store_sizes(experiment)
+            values = store_values(experiment, sizes)
+            grow(experiment.layout.dynamics, sizes, values, _attributes(experiment))
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Train one architecture."""
@@ -74,15 +91,15 @@ class CollectStage(Stage):
 
     def finalise(self, experiment: Experiment) -> None:
         """Gather scalars and provenance from the markers into arrays of the store."""
-        sizes = store_sizes(experiment)
+        # As many as the store has: an extension that was killed has made room in it and gone no further.
+        there = open_dynamics(experiment.layout.dynamics).sizes["architecture"]
+        sizes = replace(store_sizes(experiment), architectures=there)
         values: dict[str, Any] = {
             name: np.full(sizes.of(v.dims), v.fill, dtype=_dtype(v.dtype))
-            for name, v in schema.VARIABLES.items()
+            for name, v in schema.as_of(schema.VARIABLES, experiment.schema_version).items()
             if v.written_by == "finalise"
         }
-        for index in sorted(
-            markers.done_indices(experiment.layout.markers(self.name), self.num_tasks(experiment))
-        ):
+        for index in sorted(markers.done_indices(experiment.layout.markers(self.name), there)):
             path = experiment.layout.marker(self.name, index)
             marker = markers.load(path)
             if marker is not None and marker.identity == experiment.identity:
@@ -110,6 +127,16 @@ def _rough_bytes(experiment: Experiment, indices: Sequence[int]) -> float:
     rows = sum(min(layer.units, schema.VALUES - 1) + 1 for each in some for layer in each.layers) / len(some)
     values = rows * len(schema.FEATURES) * len(experiment.config.recording.steps) * len(schema.KINDS)
     return values * ROUGH_BYTES_PER_VALUE * len(indices)
+
+
+def _attributes(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "title": "training dynamics: statistics of weights and gradients",
+        "schema_version": experiment.schema_version,
+        "identity": experiment.identity,
+        "data": experiment.config.data.name,
+        "sample": experiment.config.architectures.sample,
+    }
 
 
 def _dtype(name: str) -> Any:

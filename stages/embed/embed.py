@@ -40,7 +40,7 @@ def embed_all(
     where = provenance(fingerprint(encoders.device), [])
     attributes = {
         "title": "embeddings of training dynamics",
-        "schema_version": schema.VERSION,
+        "schema_version": experiment.schema_version,
         "identity": execution.identity,
         "experiment": experiment.identity,
         "model": str(key),

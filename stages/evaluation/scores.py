@@ -48,7 +48,7 @@ class Trial:
 
 def method_name(key: ModelKey) -> str:
     """Name a variant of the model in tables."""
-    return "NAP2" if key.variant.name == "maps" else f"NAP2 {key.variant.name}"
+    return "NAP2" if key.variant.key == "maps" else f"NAP2 {key.variant.key}"
 
 
 def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:

@@ -73,7 +73,7 @@ class EvaluateStage(Stage):
             (contents, notes), twins = score(trial), count_twins(trial)
         attributes = {
             "title": "scores of all methods on test architectures",
-            "schema_version": schema.VERSION,
+            "schema_version": experiment.schema_version,
             "identity": execution.identity,
             "source": source.name,
             "source_experiment": source.experiment.identity,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stages.inputs.variants import VARIANTS, Variant
+from stages.inputs.variants import VARIANTS, Variant, find
 from stages.settings import ConfigError, check, setting
 from storage_schema.schema import LAYER_CAP
 
@@ -26,17 +26,16 @@ class InputsConfig:
             ConfigError: A variant is unknown or named twice, or there is none.
         """
         check(self)
-        names = self.variants.split()
-        for name in names:
-            if name not in VARIANTS:
+        for name in self.variants.split():
+            if find(name) is None:
                 raise ConfigError(f"inputs.variants: {name!r} is not one of {', '.join(VARIANTS)}")
-        if not names or len(set(names)) < len(names):
+        if not self.chosen or len(set(self.chosen)) < len(self.chosen):
             raise ConfigError(f"inputs.variants = {self.variants!r}: name one or more, each once")
 
     @property
     def chosen(self) -> tuple[Variant, ...]:
         """The variants, in the order given."""
-        return tuple(VARIANTS[name] for name in self.variants.split())
+        return tuple(filter(None, map(find, self.variants.split())))
 
     @property
     def encoded(self) -> tuple[Variant, ...]:

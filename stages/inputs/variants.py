@@ -13,6 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.settings import first_name
 from storage_schema import schema
 
 Rows = NDArray[np.float32]
@@ -28,6 +29,7 @@ class Variant:
         snapshots: `trained`: those after some steps (the paper's); `initial`: the one before any step (R3).
         kinds: Of the embedding; the other half is zero.
         encoder: Variant whose encoders embed it.
+        formerly: The names it had, the first one first: it is read under each of them (docs/compatibility.md).
     """
 
     name: str
@@ -36,6 +38,12 @@ class Variant:
     snapshots: Literal["trained", "initial"] = "trained"
     kinds: tuple[str, ...] = schema.KINDS
     encoder: str
+    formerly: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its first name, in paths, identities and results: a rename makes nothing stale."""
+        return first_name(self.name, self.formerly)
 
     @property
     def encoded_by(self) -> Variant:
@@ -90,3 +98,9 @@ _ALL = (
     ),
 )
 VARIANTS: Final[dict[str, Variant]] = {variant.name: variant for variant in _ALL}
+
+
+def find(name: str) -> Variant | None:
+    """Return the variant of a name, of today or a former one."""
+    named = (variant for variant in VARIANTS.values() if name in variant.formerly)
+    return VARIANTS.get(name) or next(named, None)

@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.labels.errors import LabelError
 from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.training.config import check_numerics
 from stages.training.estimate import training_seconds
 from storage_schema import durable, markers
 
@@ -31,6 +32,15 @@ class LabelsStage(Stage):
             return Estimate(seconds=0)
         images = config.labels.epochs * config.data.dataset.training_images
         return Estimate(seconds=training_seconds(experiment, indices, images))
+
+    def admit(self, experiment: Experiment) -> None:
+        """Refuse to train under other numerics than the experiment's; a label of a table is the same in all.
+
+        Raises:
+            ConfigError: This code's are others.
+        """
+        if experiment.config.labels.source == "training":
+            check_numerics(experiment.numerics_version)
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Take the planned label, or train for it.

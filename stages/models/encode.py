@@ -99,11 +99,11 @@ def check_fits(cards: Mapping[str, Card], target: Experiment) -> None:
     """Compare what models were trained on with the store they are to be used on.
 
     Raises:
-        ModelError: They differ in schema, features, layer cap or dtype; all differences are named.
+        ModelError: They differ in features, layer cap or dtype; all differences are named. Versions of the schema
+            do not matter: what is in one stays as it is in all later ones.
     """
     store = open_dynamics(target.layout.dynamics)
     there = {
-        "schema_version": store.attrs["schema_version"],
         "features": store["feature"].values.tolist(),
         "layer_cap": target.config.inputs.layer_cap,
         "dtype": target.config.cae.dtype,

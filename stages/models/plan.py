@@ -28,7 +28,7 @@ class ModelKey:
 
     def __str__(self) -> str:
         """Name the model, as in `maps/0/700`: variant, trial and train size."""
-        return f"{self.variant.name}/{self.trial}/{self.size}"
+        return f"{self.variant.key}/{self.trial}/{self.size}"
 
     @property
     def embedded_by(self) -> ModelKey:
@@ -83,11 +83,11 @@ def facts(
     names = "\n".join(experiment.architectures[i] for i in train)
     return {
         "identity": identity,
-        "variant": key.variant.name,
+        "variant": key.variant.key,
         "trial": key.trial,
         "size": key.size,
         "dtype": dtype,
-        "schema_version": schema.VERSION,
+        "schema_version": experiment.schema_version,
         "features": list(schema.FEATURES),
         "layer_cap": experiment.config.inputs.layer_cap,
         "data": {

@@ -5,10 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from stages.settings import check, setting
+from stages.settings import ConfigError, check, setting
 
 NUMERICS_VERSION = 1
 """Raised whenever a change of code changes bits; part of the experiment's identity (R10)."""
+
+
+def check_numerics(version: int) -> None:
+    """Refuse to train networks beside those of another numerics version.
+
+    Raises:
+        ConfigError: `version` is not that of this code.
+    """
+    if version != NUMERICS_VERSION:
+        raise ConfigError(
+            f"the experiment has numerics version {version} and this code {NUMERICS_VERSION}: networks trained now "
+            "would differ in their bits from those that are there; add them with the version of nap2-pipeline that "
+            "made the experiment, or make another experiment"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

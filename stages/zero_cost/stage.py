@@ -34,11 +34,12 @@ class ZeroCostStage(Stage):
         return column_settings(experiment.config.zero_cost)
 
     def prepare(self, experiment: Experiment) -> None:
-        """Create the store, empty, unless there is one with the settings of now."""
+        """Create the store, empty, unless there is one with the settings and of as many architectures as now."""
         path, attributes = experiment.layout.zero_cost, self._attributes(experiment)
         if (path / "zarr.json").is_file():
-            kept = open_derived(path, self.name, schema.ZERO_COST).attrs
-            if {name: kept.get(name) for name in attributes} == attributes:
+            kept = open_derived(path, self.name, schema.ZERO_COST)
+            same = {name: kept.attrs.get(name) for name in attributes} == attributes
+            if same and kept.sizes["architecture"] == len(experiment.architectures):
                 return
         self.restore(experiment)
 
@@ -119,7 +120,7 @@ class ZeroCostStage(Stage):
     def _attributes(self, experiment: Experiment) -> dict[str, Any]:
         return {
             "title": "zero-cost proxies: numbers of networks at initialization",
-            "schema_version": schema.VERSION,
+            "schema_version": experiment.schema_version,
             "identity": experiment.identity,
             "settings": store_settings(experiment.config.zero_cost, experiment.identity),
         }
