@@ -153,6 +153,7 @@ class Chain:
         if len(todo) < len(indices):
             self.already[stage.name] = sorted(set(indices) & set(queued))
         if todo:
+            self._experiment.check_space()
             stage.admit(self._experiment)
         arrays, _ = self._cut(stage, todo)
         jobs = [self._submit(self._array(stage, tasks)) for tasks in arrays]

@@ -112,6 +112,7 @@ def _attempt(
     try:
         if identities.done(stage, index):
             return EXIT_DONE
+        experiment.check_space()
         stage.admit(experiment)
         _check_inputs(identities, stage, index)
         lease = _acquire(experiment, stage, index)

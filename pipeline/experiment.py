@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from pipeline.record import (
 from stages.datasets.load import content_digest
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.search_spaces import own_code, registry
 from stages.search_spaces.sample import draw
 from stages.stage import Experiment, ExperimentConfig
 from storage_schema import create, durable, markers
@@ -67,6 +69,7 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
     data_digest = content_digest(resolved.data)
     labels = known_labels(resolved.labels)
     names = draw(resolved.architectures, labels, resolved.data.name)
+    _try_own_space(resolved, names)
     plan, layout = _plan_csv(names, labels), Layout(root)
     record = identity_record(resolved, plan, data_digest)
     files = {
@@ -191,6 +194,7 @@ def _experiment(
         planned_labels=labels,
         data_digest=record["data"],
         open_other=load,
+        space_code=json.dumps(registry.recorded(record["settings"])),
         **recorded_versions(record),
     )
 
@@ -221,6 +225,15 @@ def _planned(layout: Layout, resolved: ExperimentConfig) -> bytes:
     """Return the plan on disk as far as it is the experiment's: an extension that was killed has left a longer one."""
     plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
     return first_rows(plan, resolved.architectures.number)
+
+
+def _try_own_space(resolved: ExperimentConfig, names: Sequence[str]) -> None:
+    section = resolved.architectures
+    if own_code.is_own(section.space):
+        from stages.search_spaces.trial import try_space
+
+        space = registry.open_space(section.space, section.channels, section.cells_per_stage)
+        try_space(space, names, resolved.task, resolved.training.seed)
 
 
 def drawn_plan(resolved: ExperimentConfig) -> bytes:

@@ -93,6 +93,7 @@ def _longer(before: Experiment, number: int) -> tuple[Experiment, bytes]:
         raise ExperimentError(
             f"--number {number}: {layout.root} has {there} architectures; name a larger number"
         )
+    before.check_space()
     COLLECT.admit(before)
     settings = with_number(before.config, number)
     plan = drawn_plan(settings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from pipeline import config
+from stages.search_spaces import registry
 from stages.stage import ExperimentConfig
 from storage_schema import documents
 from storage_schema.errors import UserError
@@ -75,7 +76,8 @@ def identity_record(
         data_digest: Of the data set.
         versions: By `config.VERSIONS`; None: this code's.
     """
-    settings, planned = config.scientific(resolved, versions), plan_digest(plan)
+    settings = config.scientific(resolved, versions) | registry.facts(resolved.architectures.space)
+    planned = plan_digest(plan)
     identity = _hash({"settings": settings, "plan": planned, "data": data_digest})
     return {"identity": identity, "settings": settings, "plan": planned, "data": data_digest}
 
@@ -107,7 +109,7 @@ def plans(record: IdentityRecord) -> dict[int, str]:
 
 def as_made(record: IdentityRecord, resolved: ExperimentConfig) -> dict[str, Any]:
     """Return the settings as those of the record would be: its versions, and its number where that was extended."""
-    found = config.scientific(resolved, recorded_versions(record))
+    found = config.scientific(resolved, recorded_versions(record)) | registry.recorded(record["settings"])
     if found[NUMBER] in plans(record):
         found[NUMBER] = record["settings"][NUMBER]
     return found

@@ -83,6 +83,7 @@ def run_stage(
             indices, code = [index for index in indices if index not in waiting], EXIT_FAILED
         workers = worker_count(experiment, options, len(indices))
         if indices:
+            experiment.check_space()
             stage.admit(experiment)
             with _progress(experiment, stage, indices, console) as poll:
                 if workers == 0:

@@ -170,6 +170,7 @@ def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[s
         ConfigError: The experiment is of other numerics than this code.
     """
     stage, findings = CollectStage(), []
+    experiment.check_space()
     stage.admit(experiment)
     with tempfile.TemporaryDirectory(prefix="pipeline-verify-") as folder:
         again = replace(experiment, layout=Layout(Path(folder)))

@@ -18,7 +18,7 @@ from stages.evaluation.config import EvaluationConfig
 from stages.inputs.config import InputsConfig
 from stages.labels.config import LabelsConfig
 from stages.search_spaces.config import ArchitecturesConfig
-from stages.search_spaces.registry import open_space
+from stages.search_spaces.registry import check_code, open_space
 from stages.search_spaces.space import ImageTask, SearchSpace, isomorphism_classes
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
@@ -84,6 +84,7 @@ class Experiment:
         schema_version: Version of the storage schema that it was made with; so are its stores.
         numerics_version: That its networks are trained with.
         open_other: Opens another experiment, whose frozen models are used here (R18).
+        space_code: What of the search space's code decides results, see `search_spaces.registry.recorded`.
     """
 
     layout: Layout
@@ -95,12 +96,26 @@ class Experiment:
     schema_version: int
     numerics_version: int
     open_other: Callable[[Path], Experiment]
+    space_code: str
 
     @property
     def space(self) -> SearchSpace:
-        """The search space; a user's own is imported here."""
+        """The search space; a user's own is imported here.
+
+        Raises:
+            SpaceError: It cannot be, or its code is not what the experiment was made with.
+        """
+        self.check_space()
         section = self.config.architectures
         return open_space(section.space, section.channels, section.cells_per_stage)
+
+    def check_space(self) -> None:
+        """Compare the code of the search space, where it is a user's own, with what the experiment was made with.
+
+        Raises:
+            SpaceError: It differs, or is not found.
+        """
+        check_code(self.config.architectures.space, self.space_code)
 
     @property
     def isomorphism_classes(self) -> tuple[str, ...]:

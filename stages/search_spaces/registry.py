@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
@@ -16,6 +17,8 @@ SPACES: Final[dict[str, str]] = {
     "nasbench201": "stages.search_spaces.nasbench201.space:NASBench201",
 }
 """Where each class is; it is imported when it is used."""
+_FILES: Final = "architectures.space_files"
+_VERSION: Final = "architectures.space_version"
 
 
 def check_name(name: str) -> None:
@@ -57,27 +60,36 @@ def facts(name: str) -> dict[str, Any]:
         SpaceError: The code of a user's own space is not found.
     """
     if own_code.is_own(name):
-        return {"architectures.space_files": own_code.digests(name)}
+        return {_FILES: own_code.digests(name)}
     version = _class(name).version
-    return {} if version == 1 else {"architectures.space_version": version}
+    return {} if version == 1 else {_VERSION: version}
 
 
-def check_facts(name: str, kept: Mapping[str, Any]) -> None:
+def recorded(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of `facts` is among the settings of an identity."""
+    return {key: value for key, value in settings.items() if key in (_FILES, _VERSION)}
+
+
+@lru_cache(maxsize=16)
+def check_code(name: str, made_with: str) -> None:
     """Compare the code of a space with what an experiment was made with.
+
+    Args:
+        name: Of the space.
+        made_with: What `recorded` returned, as JSON.
 
     Raises:
         SpaceError: They differ; the files or versions are named.
     """
-    here = facts(name)
-    there = {key: kept[key] for key in kept if key.startswith("architectures.space_")}
+    here, there = facts(name), json.loads(made_with)
     if here == there:
         return
     if not own_code.is_own(name):
         raise SpaceError(
             f"search space {name} has version {_class(name).version} here, and had version "
-            f"{there.get('architectures.space_version', 1)} when the experiment was made; use the package of then"
+            f"{there.get(_VERSION, 1)} when the experiment was made; use the package of then"
         )
-    before, now = there.get("architectures.space_files", {}), here["architectures.space_files"]
+    before, now = there.get(_FILES, {}), here[_FILES]
     changed = [f"{file} {_state(before.get(file), now.get(file))}" for file in sorted({*before, *now})]
     raise SpaceError(
         f"the code of {name} is not what the experiment was made with "
