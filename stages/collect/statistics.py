@@ -337,6 +337,18 @@ def _features(moments: _Moments, percentiles: Tensor, median: Tensor) -> Tensor:
     l2 = torch.where(count == 0, nan, moments.square.sqrt())
     low, high = percentiles[..., 0], percentiles[..., -1]
     return torch.stack(
-        (moments.mean, median + 0.0, variance, deviation, low, high, skewness, kurtosis, covariance, l1, l2),
+        (
+            moments.mean,
+            median + 0.0,
+            variance,
+            deviation,
+            low,
+            high,
+            skewness,
+            kurtosis,
+            covariance,
+            l1,
+            l2,
+        ),
         dim=-1,
     )
