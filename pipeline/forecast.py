@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.array_spec import format_array
+from pipeline.entries import Entries
 from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.collect.stage import CollectStage
 from stages.datasets.config import TRAINING_IMAGES
 from stages.search_spaces.nasbench201.genotype import Genotype
 from stages.search_spaces.nasbench201.layers import flops, layers
 from stages.stage import Experiment, Stage
-from storage_schema import markers, schema
+from storage_schema import legacy, markers, schema
 from storage_schema.write import TASK_ARRAYS, object_path
 
 ROUGH_FLOPS_PER_SECOND = 8e9
@@ -97,9 +98,7 @@ def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
 def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
     """Estimate a stage that reads the store: from finished indices of a kind, else by its models' operations."""
     done: dict[str, list[int]] = {}
-    for index in sorted(
-        markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment))
-    ):
+    for index in sorted(Entries(experiment, stage).marked()):
         done.setdefault(stage.kind(experiment, index), []).append(index)
     wanted = Counter(stage.kind(experiment, index) for index in indices)
     seconds, measured = 0.0, bool(wanted)
@@ -122,7 +121,8 @@ def _derived(experiment: Experiment, stage: Stage, indices: list[int]) -> Foreca
 
 
 def _measured(experiment: Experiment, stage: Stage, index: int) -> float | None:
-    path = experiment.layout.marker(stage.name, index)
+    key = stage.key(experiment, index)
+    path = legacy.marker_in_force(experiment.layout, stage.name, index, key)
     marker = markers.load(path)
     with markers.reading(path):
         if marker is None or "seconds" not in marker.result:

@@ -40,7 +40,7 @@ METHODS: Final[dict[str, Method]] = {
         lc_pfn(None),
     )
 }
-"""In the order of tables and of the stage's indices: a new one comes last."""
+"""In the order of `pipeline baselines list`."""
 DEFAULT: Final = tuple(name for name in METHODS if name != LC_PFN)
 
 
