@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +192,15 @@ class Chain:
         return cut(todo, self._limits, pack), expected
 
     def _array(self, stage: Stage, tasks: list[list[int]]) -> Job:
-        task = IndexTask(self._root, stage.name, self._options.allow_device_change, patient=True)
-        return Job(task=task, stage=stage.name, indices=tasks, after=tuple(self.after))
+        keys = [{index: stage.key(self._experiment, index) for index in group} for group in tasks]
+        work = IndexTask(self._root, stage.name, self._options.allow_device_change, patient=True)
+        return Job(
+            tasks=[replace(work, keys=group) for group in keys],
+            stage=stage.name,
+            indices=tasks,
+            keys=[list(group.values()) for group in keys],
+            after=tuple(self.after),
+        )
 
     def _link(self, done: Stage, following: str | None, jobs: list[str]) -> None:
         """Submit the step after a stage; one that is queued already, and waits for all these jobs, stays."""
@@ -205,7 +212,7 @@ class Chain:
                 return
         self._withdraw(name)
         work = LinkTask(self._root, done.name, following)
-        job = Job(task=work, stage=name, indices=[[0]], after=tuple(jobs), afterany=afterany)
+        job = Job(tasks=[work], stage=name, indices=[[0]], after=tuple(jobs), afterany=afterany)
         self.after = [self._submit(job)]
 
     def _submit(self, job: Job) -> str:
@@ -265,7 +272,7 @@ def cancel(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
         if chosen is None:
             targets += [each.job] if numbers else []
         elif each.stage in names:
-            hit = [number for number in numbers if chosen & set(each.indices[number])]
+            hit = [number for number in numbers if chosen & set(view.indices_of(each, number))]
             targets += [Place(each, number).target for number in hit]
     told = {name: [i for i in view.queued(name) if chosen is None or i in chosen] for name in names}
     controller.cancel(targets)

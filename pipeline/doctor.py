@@ -204,7 +204,7 @@ def nodes(experiment: Experiment, mine: Machine) -> Iterator[Check]:
         names = controller.nodes(str(resources.options.get("partition", "")))[:MOST_NODES]
         place = experiment.layout.submissions.resolve() / f"probe-{uuid.uuid4().hex[:8]}"
         place.mkdir(parents=True)
-        job = Job(task=ProbeTask(str(place)), stage="doctor", indices=[[0]])
+        job = Job(tasks=[ProbeTask(str(place))], stage="doctor", indices=[[0]])
         with Ledger(place.parent).locked():
             jobs = {
                 name: Submitter(

@@ -8,13 +8,14 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipeline import gather
 from pipeline.array_spec import format_array
+from pipeline.entries import place
 from pipeline.experiment import load
 from pipeline.identity import Identities
 from pipeline.registry import STAGES
@@ -22,8 +23,9 @@ from pipeline.status import failed_in
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.task import EXIT_FAILED
 from stages.stage import Execution, Experiment, Stage, Stopped
-from storage_schema import durable, markers
+from storage_schema import durable, legacy, markers
 from storage_schema.errors import UserError
+from storage_schema.layout import file_name
 from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
 
 EXIT_DONE = 0
@@ -42,6 +44,7 @@ class IndexTask:
 
     Attributes:
         run: Name of a run whose workers all walk over the indices: what has failed in it is not tried again by each.
+        keys: What its indices were when it was submitted; what has become something else since is not begun.
     """
 
     root: str
@@ -50,12 +53,21 @@ class IndexTask:
     announce_taken: bool = True
     patient: bool = False
     run: str = ""
+    keys: Mapping[int, str] = field(default_factory=dict)
 
     def __call__(self, index: int) -> int:
         """Do what is missing of one index; see `slurm.task.Task`."""
+        experiment, stage = _opened(self.root), STAGES[self.stage]
+        try:
+            moved = _moved(experiment, stage, index, self.keys.get(index))
+        except UserError as error:
+            moved = f"{stage.name} {index}: {error}"
+        if moved:
+            _say(moved)
+            return EXIT_FAILED
         return execute(
-            _opened(self.root),
-            STAGES[self.stage],
+            experiment,
+            stage,
             index,
             allow_device_change=self.allow_device_change,
             announce_taken=self.announce_taken,
@@ -68,6 +80,16 @@ class IndexTask:
 def _opened(root: str) -> Experiment:
     """Open the experiment once in a worker, not for each of its indices: a plan does not change."""
     return load(Path(root))
+
+
+def _moved(experiment: Experiment, stage: Stage, index: int, key: str | None) -> str:
+    """Say what an index has become since it was something else; empty where it is the same, or nobody knows."""
+    there = index < stage.num_tasks(experiment)
+    now = stage.key(experiment, index) if there else None
+    if key is None or now == key:
+        return ""
+    becomes = f"is now {now!r}" if there else "is now none"
+    return f"{stage.name} {index} was {key!r} when it was submitted and {becomes}; run the pipeline command again"
 
 
 def execute(
@@ -124,7 +146,7 @@ def _attempt(
             _say(f"{stage.name} {index}: {taken} is at work on it; {announce}")
         return None
     try:
-        if run and failed_in(experiment.layout.failure(stage.name, index)) == run:
+        if run and failed_in(experiment.layout.failure(stage.name, stage.key(experiment, index))) == run:
             _release(lease, finished=False)
             return EXIT_FAILED  # said by the worker that tried
         identities = Identities(experiment)  # somebody may have done it before the lease was ours
@@ -153,18 +175,21 @@ def _attempt(
 def _begin(experiment: Experiment, stage: Stage, index: int, lease: Lease) -> Mapping[str, Any] | None:
     """Take away the marker that no longer holds, before its files are overwritten, and what killed writers left.
 
-    Stopped midway, and with the settings changed back, it would vouch for files of which some are new.
+    Stopped midway, and with the settings changed back, it would vouch for files of which some are new. So would one
+    of before keys.
 
     Returns:
         What the marker said, if there was one.
     """
-    marker = experiment.layout.marker(stage.name, index)
-    before = markers.load_if_readable(marker)
+    layout, key = experiment.layout, stage.key(experiment, index)
+    before = markers.load_if_readable(legacy.marker_in_force(layout, stage.name, index, key))
     with lease.guard():
         gather.clear_index(experiment, stage, index)
-        if marker.exists():
-            marker.unlink()
-            durable.sync_folder(marker.parent)
+        for each in dict.fromkeys((key, file_name(index))):
+            marker = layout.marker(stage.name, each)
+            if marker.exists():
+                marker.unlink()
+                durable.sync_folder(marker.parent)
     return None if before is None else before.result
 
 
@@ -195,13 +220,15 @@ def needs(stage: str, inputs: set[int]) -> str:
 
 
 def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:
-    layout = experiment.layout
+    layout, name, key = experiment.layout, stage.name, stage.key(experiment, index)
+    owner = legacy.held(layout, name, index, key)
+    if owner is not None:
+        raise LeaseTakenError(f"process {owner.pid} on {owner.host}, with older code,")
     # A marker of another experiment is no proof, but its number was given out.
-    marker = markers.load(layout.marker(stage.name, index))
+    marker = markers.load(legacy.marker_in_force(layout, name, index, key))
     last_fence = 0 if marker is None else marker.fence
-    return Lease.acquire(
-        layout.lease(stage.name, index), layout.lease_lock(stage.name), index, last_fence=last_fence
-    )
+    path, lock = layout.lease(name, key), layout.lease_lock(name)
+    return Lease.acquire(path, lock, place(experiment, stage, index), last_fence=last_fence)
 
 
 def _release(lease: Lease, *, finished: bool) -> None:
@@ -247,7 +274,7 @@ def _execution(
 
 def _work(experiment: Experiment, stage: Stage, index: int, lease: Lease, execution: Execution) -> None:
     outcome = stage.run(experiment, index, execution)
-    layout = experiment.layout
+    layout, key = experiment.layout, stage.key(experiment, index)
     marker = markers.Marker(
         stage=stage.name,
         index=index,
@@ -256,11 +283,12 @@ def _work(experiment: Experiment, stage: Stage, index: int, lease: Lease, execut
         digests=outcome.digests,
         result=outcome.result,
         provenance=outcome.provenance | {"peak_megabytes": _peak_megabytes()},
+        key="" if key == file_name(index) else key,
     )
     with lease.guard():
-        marker.save(layout.marker(stage.name, index))
-        layout.checkpoint(stage.name, index).unlink(missing_ok=True)
-        layout.failure(stage.name, index).unlink(missing_ok=True)
+        marker.save(layout.marker(stage.name, key))
+        layout.checkpoint(stage.name, key).unlink(missing_ok=True)
+        layout.failure(stage.name, key).unlink(missing_ok=True)
 
 
 def _peak_megabytes() -> int:
@@ -277,7 +305,7 @@ def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error:
     record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text, "run": run}
     try:
         with lease.guard():
-            durable.write_json(experiment.layout.failure(stage.name, index), record)
+            durable.write_json(experiment.layout.failure(stage.name, stage.key(experiment, index)), record)
     except (OSError, LeaseLostError) as also:
         _say(f"{stage.name} {index}: the failure could not be recorded either: {also}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.queue_view import Place, QueueView
 from pipeline.status import StageStatus, read_failure, stage_status, with_queue
-from slurm.controller import QueuedTask
+from slurm.controller import MOVED, QueuedTask
 from stages.stage import Experiment, Stage
 from storage_schema import lease
 
@@ -15,6 +15,7 @@ WAITING = {
     "Resources": "the nodes that it may use are busy; fewer resources (--sbatch) would start it sooner",
     "Dependency": "the stage before it is not done yet",
     "DependencyNeverSatisfied": "a task of the stage before it has failed; mend that and give the run command again",
+    MOVED: "its index stands for something else since it was submitted; give the run command again",
     "JobArrayTaskLimit": "no more tasks of its array may run at a time (--max-parallel)",
     "BeginTime": "it was requeued and may start in a moment",
     "QOSMaxJobsPerUserLimit": "no more of your jobs may run at a time (QOS)",
@@ -84,7 +85,7 @@ def explain_all(
                 task, view.log_tail(place)[-1:] if place is not None and task.restarts else []
             )
         elif state == "running":
-            owner = lease.held(experiment.layout.lease(stage.name, index))
+            owner = lease.held(experiment.layout.lease(stage.name, stage.key(experiment, index)))
             where = f"process {owner.pid} on {owner.host}" if owner else "a process"
             found[index] = Explanation(
                 state=state, failure="", sentence=f"{where} is at work on it", remedy=""
@@ -130,7 +131,8 @@ def _pending(task: QueuedTask, last: list[str]) -> Explanation:
 def _ended(
     experiment: Experiment, stage: Stage, index: int, state: str, place: Place | None, view: QueueView
 ) -> Explanation:
-    recorded = read_failure(experiment.layout.failure(stage.name, index))
+    record = experiment.layout.failure(stage.name, stage.key(experiment, index))
+    recorded = read_failure(record)
     last = (view.log_tail(place) or [""])[0] if place is not None else ""
     account = view.account(place) if place is not None else None
     ended = account.state.split()[0] if account is not None else ""
@@ -138,11 +140,7 @@ def _ended(
     if recorded is not None:
         kind, message = recorded
         what = "bad input" if kind.startswith("input") else "defect"
-        remedy = (
-            f"mend that, then: {run}"
-            if what == "bad input"
-            else f"report it with: {experiment.layout.failure(stage.name, index)}"
-        )
+        remedy = f"mend that, then: {run}" if what == "bad input" else f"report it with: {record}"
         return Explanation(
             state="failed", failure=what, sentence=f"it failed: {message}", remedy=remedy, last_line=last
         )

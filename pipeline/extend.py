@@ -20,7 +20,7 @@ from pipeline.registry import STAGES
 from slurm.ledger import Ledger
 from stages.collect.stage import CollectStage
 from stages.stage import Experiment
-from storage_schema import durable, lease, markers
+from storage_schema import durable, lease
 from storage_schema.layout import Layout
 
 COLLECT = CollectStage()
@@ -71,12 +71,11 @@ def _alone(layout: Layout) -> Iterator[None]:
 def _check_idle(experiment: Experiment) -> None:
     layout = experiment.layout
     for stage in STAGES:
-        names = (path.stem for path in layout.lease(stage, 0).parent.glob("*.json"))
-        for index in sorted(markers.indices(names)):
-            owner = lease.held(layout.lease(stage, index))
+        for path in sorted(layout.lease(stage, 0).parent.glob("*.json")):
+            owner = lease.held(path)
             if owner is not None:
                 raise ExperimentError(
-                    f"{stage} {index} is being computed by process {owner.pid} on {owner.host}; "
+                    f"{stage} {path.stem} is being computed by process {owner.pid} on {owner.host}; "
                     "wait for it, or stop it, then extend"
                 )
     queued = [task for task in QueueView.of(experiment).tasks.values() if not task.hopeless]

@@ -7,12 +7,14 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.array_spec import format_array
+from pipeline.entries import Entries
 from pipeline.run import RunOptions, missing_indices, worker_count
 from stages.stage import Experiment, Stage
-from storage_schema import markers
+from storage_schema import legacy, markers
 
 SAMPLE = 32
 """So many finished indices stand for all."""
@@ -56,7 +58,7 @@ def dry_run(
 
 def forecast(experiment: Experiment, stage: Stage, indices: list[int]) -> Forecast:
     """Estimate the cost of indices of a stage: from finished ones of their kind, else as the stage does."""
-    there = sorted(markers.done_indices(experiment.layout.markers(stage.name), stage.num_tasks(experiment)))
+    there = sorted(Entries(experiment, stage).marked())
     done, wanted = (_by_kind(experiment, stage, found) for found in (there, indices))
     seconds, measured = 0.0, bool(wanted)
     for kind, of_kind in wanted.items():
@@ -85,7 +87,7 @@ def _by_kind(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> di
 
 def _taken(experiment: Experiment, stage: Stage, index: int) -> float | None:
     """Return how long a finished index took; None where its marker does not say."""
-    path = experiment.layout.marker(stage.name, index)
+    path = _marker(experiment, stage, index)
     marker = markers.load(path)
     with markers.reading(path):
         seconds = None if marker is None else stage.seconds_taken(marker.result)
@@ -96,6 +98,10 @@ def _taken(experiment: Experiment, stage: Stage, index: int) -> float | None:
 
 def _written(experiment: Experiment, stage: Stage, index: int) -> int:
     """Return the bytes of an index on disk, its marker included."""
-    paths = [*stage.files(experiment, index).values(), experiment.layout.marker(stage.name, index)]
+    paths = [*stage.files(experiment, index).values(), _marker(experiment, stage, index)]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*"))]
     return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _marker(experiment: Experiment, stage: Stage, index: int) -> Path:
+    return legacy.marker_in_force(experiment.layout, stage.name, index, stage.key(experiment, index))

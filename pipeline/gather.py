@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.entries import Entries, stem
 from pipeline.identity import Identities
 from stages.stage import Experiment, Stage
 from storage_schema import durable, lease, markers, write
@@ -105,14 +106,15 @@ def _clear_indices(experiment: Experiment, stage: Stage) -> None:
     Each is removed under the lock it is written under.
     """
     layout, name, identities = experiment.layout, stage.name, Identities(experiment)
+    entries, shared = Entries(experiment, stage), stem(layout.shared(name))
     folders = [path(name, 0).parent for path in (layout.checkpoint, layout.lease, layout.failure)]
     for path in [path for folder in (layout.markers(name), *folders) for path in _listed(folder)]:
-        number = path.name.partition(".")[0]
-        index = int(number) if number.isdigit() else lease.SHARED
-        done = path.parent in folders and number.isdigit() and identities.done(stage, index)
+        index, of = entries.index(path), stem(path)
+        done = path.parent in folders and index is not None and identities.done(stage, index)
         if done or path.name.endswith(durable.PARTIAL):
-            with lease.exclusive(layout.lease_lock(name), index):
-                if not done or lease.held(layout.lease(name, index)) is None:
+            place = lease.SHARED if of == shared else lease.place(of)
+            with lease.exclusive(layout.lease_lock(name), place):
+                if not done or lease.held(layout.lease(name, 0).with_name(f"{of}.json")) is None:
                     durable.remove(path)
 
 

@@ -2,17 +2,20 @@
 
 The indices of `collect` and `labels` follow from the experiment alone. A later stage's index follows from its
 settings and from the digests of what it reads: where an input was computed again to the same bytes, it stays done.
+Inputs are named after what they are, so that none is another one for standing elsewhere among the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from pipeline.entries import Entries
 from pipeline.registry import STAGES
-from stages.stage import Experiment, Input, Stage
-from storage_schema import markers
+from stages.stage import Experiment, Input, Stage, whole
+from storage_schema import legacy, markers
 from storage_schema.markers import Marker
 
 
@@ -21,29 +24,48 @@ class Identities:
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self._markers: dict[Input, Marker | None] = {}
+        self._markers: dict[tuple[str, int], Marker | None] = {}
 
     def of(self, stage: Stage, index: int) -> str | None:
         """Return the identity of an index; None while an input is not done."""
-        settings = stage.settings(self._experiment, index)
+        found = self._inputs(stage, index)
+        if found is None:
+            return None
+        digests = {str(each): each.read_of(marker.digests) for each, marker in found.items()}
+        return self._hash(stage, stage.settings(self._experiment, index), digests)
+
+    def _before_keys(self, stage: Stage, index: int) -> str | None:
+        """Return what the identity was before keys (`storage_schema.legacy`): inputs by their indices, and whole."""
+        found = self._inputs(stage, index)
+        if found is None:
+            return None
+        digests = {f"{each.stage} {each.index}": whole(marker.digests) for each, marker in found.items()}
+        return self._hash(stage, stage.settings_before_keys(self._experiment, index), digests)
+
+    def _inputs(self, stage: Stage, index: int) -> dict[Input, Marker] | None:
+        """Return the markers of what an index reads; None while one is not there."""
+        inputs = stage.inputs(self._experiment, index)
+        found = {each: self._marker(STAGES[each.stage], each.index) for each in inputs}
+        there = {each: marker for each, marker in found.items() if marker is not None}
+        return there if len(there) == len(found) else None
+
+    def _hash(self, stage: Stage, settings: Mapping[str, Any] | None, found: Mapping[str, Any]) -> str:
         if settings is None:
             return self._experiment.identity
-        inputs = stage.inputs(self._experiment, index)
-        found = {f"{each.stage} {each.index}": self._digests(each) for each in inputs}
-        if None in found.values():
-            return None
         content = {
             "experiment": self._experiment.identity,
             "stage": stage.name,
             "settings": dict(settings),
-            "inputs": found,
+            "inputs": dict(found),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def done(self, stage: Stage, index: int) -> bool:
         """Tell whether an index is done with the settings and inputs of now."""
-        marker = self._marker(Input(stage.name, index))
-        return marker is not None and marker.identity == self.of(stage, index)
+        marker = self._marker(stage, index)
+        if marker is None:
+            return False
+        return marker.identity == self.of(stage, index) or marker.identity == self._before_keys(stage, index)
 
     def waits_for(self, stage: Stage, index: int) -> list[Input]:
         """Return the inputs of an index that are not done."""
@@ -53,16 +75,15 @@ class Identities:
             if not self.done(STAGES[each.stage], each.index)
         ]
 
-    def _digests(self, each: Input) -> dict[str, str] | None:
-        marker = self._marker(each)
-        return None if marker is None else marker.digests
-
-    def _marker(self, each: Input) -> Marker | None:
-        if each not in self._markers:
-            marker = markers.load_if_readable(self._experiment.layout.marker(each.stage, each.index))
-            own = marker is not None and Input(marker.stage, marker.index) == each
-            self._markers[each] = marker if own else None
-        return self._markers[each]
+    def _marker(self, stage: Stage, index: int) -> Marker | None:
+        place = stage.name, index
+        if place not in self._markers:
+            key = stage.key(self._experiment, index)
+            path = legacy.marker_in_force(self._experiment.layout, stage.name, index, key)
+            marker = markers.load_if_readable(path)
+            own = marker is not None and marker.is_of(stage.name, index, key)
+            self._markers[place] = marker if own else None
+        return self._markers[place]
 
 
 class DoneCounter:
@@ -70,16 +91,20 @@ class DoneCounter:
 
     def __init__(self, experiment: Experiment, stage: Stage, indices: Iterable[int]) -> None:
         identities = Identities(experiment)
-        self._layout, self._stage = experiment.layout, stage.name
+        self._experiment, self._stage = experiment, stage
+        self._entries = Entries(experiment, stage)
         self._wanted = {index: identities.of(stage, index) for index in indices}
         self._done: set[int] = set()
 
     def __call__(self) -> int:
         """Return the number."""
-        there = markers.done_indices(self._layout.markers(self._stage)) & set(self._wanted)
+        there = self._entries.marked() & set(self._wanted)
         self._done |= {index for index in there - self._done if self._is_done(index)}
         return len(self._done)
 
     def _is_done(self, index: int) -> bool:
-        marker = markers.load_if_readable(self._layout.marker(self._stage, index))
-        return marker is not None and (marker.index, marker.identity) == (index, self._wanted[index])
+        key = self._stage.key(self._experiment, index)
+        marker = markers.load_if_readable(self._experiment.layout.marker(self._stage.name, key))
+        if marker is None or not marker.is_of(self._stage.name, index, key):
+            return False
+        return marker.identity == self._wanted[index]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Self
 
 from pipeline.chain import stage_of
+from pipeline.registry import STAGES
 from slurm import controller
-from slurm.controller import NEVER, Account, QueuedTask
+from slurm.controller import MOVED, NEVER, Account, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
 from stages.stage import Experiment
@@ -48,6 +49,7 @@ class QueueView:
         submissions: Oldest first.
         tasks: In the queue.
         silent: Why the queue is not known; empty when it is.
+        positions: Gives the indices that a stage's keys have now; without it they are where they were.
     """
 
     def __init__(
@@ -56,9 +58,12 @@ class QueueView:
         submissions: Sequence[Submission],
         tasks: Iterable[QueuedTask],
         silent: str = "",
+        positions: Callable[[str], Mapping[str, int]] | None = None,
     ) -> None:
         self.folder, self.submissions, self.silent = folder, submissions, silent
         self.tasks = {(task.job, task.task): task for task in tasks}
+        self._positions = None if positions is None else cache(positions)
+        self._mark_moved()
         self._mark_stuck()
 
     @classmethod
@@ -66,10 +71,26 @@ class QueueView:
         """Read the ledger and, where anything was submitted, ask the queue once."""
         folder = experiment.layout.submissions
         submissions = [each for each in Ledger(folder).submissions() if each.job]
+        positions = partial(_positions, experiment)
         try:
-            return cls(folder, submissions, controller.queue(each.job for each in submissions))
+            return cls(folder, submissions, controller.queue(each.job for each in submissions), "", positions)
         except SlurmError as error:
-            return cls(folder, submissions, (), str(error))
+            return cls(folder, submissions, (), str(error), positions)
+
+    def indices_of(self, submission: Submission, task: int) -> list[int]:
+        """Return which indices the work of a task is now; what it was may be an index no longer."""
+        if not submission.keys or self._positions is None:
+            return submission.indices[task]
+        now = self._positions(submission.stage)
+        return [now[key] for key in submission.keys[task] if key in now]
+
+    def _mark_moved(self) -> None:
+        """Say of every waiting task with an index that has become something else that it waits in vain."""
+        for each in self.submissions:
+            for number, group in enumerate(each.indices):
+                task = self.tasks.get((each.job, number))
+                if task is not None and task.state == "PENDING" and self.indices_of(each, number) != group:
+                    self.tasks[each.job, number] = replace(task, reason=MOVED)
 
     def _mark_stuck(self) -> None:
         """Say of every job behind one that waits in vain that it does so too; Slurm says it of the first alone."""
@@ -92,9 +113,9 @@ class QueueView:
             index: task
             for each in self.submissions
             if each.stage == stage
-            for number, group in enumerate(each.indices)
+            for number in range(len(each.indices))
             if (task := self.tasks.get((each.job, number))) is not None
-            for index in group
+            for index in self.indices_of(each, number)
         }
 
     def last_places(self, stage: str) -> dict[int, Place]:
@@ -103,8 +124,8 @@ class QueueView:
             index: Place(each, number)
             for each in self.submissions
             if each.stage == stage
-            for number, group in enumerate(each.indices)
-            for index in group
+            for number in range(len(each.indices))
+            for index in self.indices_of(each, number)
         }
 
     @cached_property
@@ -134,3 +155,11 @@ class QueueView:
         except OSError:
             return []
         return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+def _positions(experiment: Experiment, name: str) -> Mapping[str, int]:
+    """Return the index of each key of a stage; a name that a ledger should not have is of no stage."""
+    if name not in STAGES:
+        return {}
+    stage = STAGES[name]
+    return {stage.key(experiment, index): index for index in range(stage.num_tasks(experiment))}

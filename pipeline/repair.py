@@ -9,7 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline.array_spec import format_array
+from pipeline.entries import place
 from pipeline.experiment import damaged_files
+from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.verify import Finding, find, find_shared, on_disk
 from stages.stage import Experiment, Stage
@@ -44,17 +46,20 @@ def damage(experiment: Experiment, stages: Sequence[Stage], wanted: Sequence[int
 
 def _busy(experiment: Experiment, finding: Finding) -> bool:
     assert finding.index is not None
-    return lease.held(experiment.layout.lease(finding.stage, finding.index)) is not None
+    key = STAGES[finding.stage].key(experiment, finding.index)
+    return lease.held(experiment.layout.lease(finding.stage, key)) is not None
 
 
 def move_aside(experiment: Experiment, found: Iterable[Finding]) -> list[Path]:
     """Move what is damaged, and what vouches for it, into a folder of its own; returns the new paths."""
     root, moved = experiment.layout.root, []
-    place = _place(root)
+    aside = _place(root)
     for finding in found:
-        index = lease.SHARED if finding.index is None else finding.index
-        with lease.exclusive(experiment.layout.lease_lock(finding.stage), index):
-            moved += [_move(root, path, place) for path in finding.paths if path.exists()]
+        at, stage = lease.SHARED, STAGES[finding.stage]
+        if finding.index is not None:
+            at = place(experiment, stage, finding.index)
+        with lease.exclusive(experiment.layout.lease_lock(finding.stage), at):
+            moved += [_move(root, path, aside) for path in finding.paths if path.exists()]
     return moved
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.entries import Entries
 from pipeline.identity import Identities
 from slurm.controller import QueuedTask
 from stages.stage import Experiment, Stage
-from storage_schema import documents, lease, markers
-from storage_schema.layout import Layout
+from storage_schema import documents, lease
 
 STATES = ("done", "running", "queued", "partial", "failed", "stale", "missing")
 
@@ -42,12 +42,17 @@ class StageStatus:
 
 def stage_status(experiment: Experiment, stage: Stage) -> StageStatus:
     """Read the state of every index of a stage: one listing a folder, one read of each marker, lease and failure."""
-    layout, name = experiment.layout, stage.name
-    marked, identities = markers.done_indices(layout.markers(name)), Identities(experiment)
-    done = {i for i in marked if i < stage.num_tasks(experiment) and identities.done(stage, i)}
-    running = {i for i in _listed(layout, "leases", name) - done if lease.held(layout.lease(name, i))}
-    failures = {i: _reason(layout.failure(name, i)) for i in _listed(layout, "failures", name) - done}
-    partial = _listed(layout, "checkpoints", name)
+    layout, name, entries = experiment.layout, stage.name, Entries(experiment, stage)
+    marked, identities = entries.marked(), Identities(experiment)
+    done = {i for i in marked if identities.done(stage, i)}
+    leased, failed, partial = (
+        entries.with_lease() - done,
+        entries.with_failure() - done,
+        entries.with_checkpoint(),
+    )
+    keys = {i: stage.key(experiment, i) for i in leased | failed}
+    running = {i for i in leased if lease.held(layout.lease(name, keys[i]))}
+    failures = {i: _reason(layout.failure(name, keys[i])) for i in failed}
     indices: dict[str, list[int]] = {state: [] for state in STATES}
     for index in range(stage.num_tasks(experiment)):
         if index in done:
@@ -79,14 +84,6 @@ def with_queue(status: StageStatus, tasks: Mapping[int, QueuedTask]) -> StageSta
         indices={state: sorted(found) for state, found in indices.items()},
         failures=status.failures,
     )
-
-
-def _listed(layout: Layout, folder: str, stage: str) -> set[int]:
-    try:
-        names = [Path(entry.name) for entry in (layout.root / folder / stage).iterdir()]
-    except FileNotFoundError:
-        return set()
-    return markers.indices(name.stem for name in names if name.suffix in (".json", ".pt"))
 
 
 def _reason(path: Path) -> str:

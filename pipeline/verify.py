@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline import gather
+from pipeline.entries import Entries
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.identity import Identities
 from pipeline.status import stage_status
@@ -21,7 +22,7 @@ from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
 from stages.settings import ConfigError
 from stages.stage import Experiment, Stage
-from storage_schema import markers, schema, sealed, write
+from storage_schema import legacy, markers, schema, sealed, write
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
 from storage_schema.read import StoreError, open_dynamics, reading
@@ -85,7 +86,8 @@ def find_shared(experiment: Experiment, stage: Stage) -> Iterator[Finding]:
 
 
 def _marked(experiment: Experiment, stage: Stage, index: int, identities: Identities) -> Iterator[Finding]:
-    path, files = experiment.layout.marker(stage.name, index), stage.files(experiment, index)
+    key, files = stage.key(experiment, index), stage.files(experiment, index)
+    path = legacy.marker_in_force(experiment.layout, stage.name, index, key)
     everything, where = (path, *files.values()), f"{stage.name} {index}"
     again = f"delete {path} and run --stage {stage.name} --array {index}"
     try:
@@ -95,8 +97,8 @@ def _marked(experiment: Experiment, stage: Stage, index: int, identities: Identi
         return
     if marker is None:
         return
-    if marker.index != index or marker.stage != stage.name:
-        text = f"{where}: the marker is of {marker.stage} {marker.index}; {again}"
+    if not marker.is_of(stage.name, index, key):
+        text = f"{where}: the marker is of {marker.stage} {marker.key or marker.index}; {again}"
         yield Finding(stage=stage.name, index=index, paths=everything, text=text)
         return
     if not identities.done(stage, index) and stage.settings(experiment, index) is None:
@@ -110,7 +112,7 @@ def _marked(experiment: Experiment, stage: Stage, index: int, identities: Identi
 
 
 def _checkpoint(experiment: Experiment, stage: Stage, index: int) -> Iterator[Finding]:
-    path = experiment.layout.checkpoint(stage.name, index)
+    path = experiment.layout.checkpoint(stage.name, stage.key(experiment, index))
     try:
         damaged = sealed.read(path) is None
     except FileNotFoundError:
@@ -136,10 +138,8 @@ def _state(kept: str | None, found: str | None) -> str | None:
 
 def on_disk(experiment: Experiment, stage: Stage) -> list[int]:
     """Return the indices of a stage that have a marker or a checkpoint, whatever they are worth."""
-    folders = (experiment.layout.markers(stage.name), experiment.layout.checkpoint(stage.name, 0).parent)
-    names = [path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    there = {int(name) for name in names if name.isdigit()}
-    return sorted(there & set(range(stage.num_tasks(experiment))))
+    entries = Entries(experiment, stage)
+    return sorted(entries.marked() | entries.with_checkpoint())
 
 
 def without_marker(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[int]:

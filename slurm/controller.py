@@ -17,7 +17,9 @@ SECONDS: Final = 60
 """No command may take longer; a controller that is down is noticed by Slurm after its MessageTimeout."""
 
 NEVER: Final = "DependencyNeverSatisfied"
-_HOPELESS: Final = (NEVER, "JobHeldUser", "JobHeldAdmin", "launch failed requeued held")
+MOVED: Final = "IndexMoved"
+"""No word of Slurm's: whoever submitted a task says that it would not find what it was to do any more."""
+_HOPELESS: Final = (NEVER, MOVED, "JobHeldUser", "JobHeldAdmin", "launch failed requeued held")
 _QUEUE_FIELDS: Final = (
     "ArrayJobID", "ArrayTaskID", "State", "Reason", "NodeList", "StartTime", "TimeUsed", "RestartCnt",
 )  # fmt: skip

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -27,6 +27,7 @@ class Submission:
         name: Of its folder, and of the job in the queue.
         stage: What the indices are indices of; several in a job that stands between two stages.
         indices: Those of each task, by its number.
+        keys: What each of them was when it was submitted; none where that is not known.
         after: Jobs that it waits for.
         resources: Options of sbatch.
         code: Digest of the code.
@@ -42,6 +43,7 @@ class Submission:
     code: str
     submitted: float
     job: str = ""
+    keys: list[list[str]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -78,6 +80,12 @@ class Submission:
             raise ValueError("indices are no lists")
         if not all(type(index) is int and index >= 0 for group in self.indices for index in group):
             raise ValueError("an index is none")
+        if not isinstance(self.keys, list) or not all(isinstance(group, list) for group in self.keys):
+            raise ValueError("keys are no lists")
+        if not all(isinstance(key, str) for group in self.keys for key in group):
+            raise ValueError("a key is none")
+        if self.keys and list(map(len, self.keys)) != list(map(len, self.indices)):
+            raise ValueError("there are not as many keys as indices")
 
 
 def _is_job(text: Any) -> bool:

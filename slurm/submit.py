@@ -54,15 +54,18 @@ class Job:
     """One job or array to submit.
 
     Attributes:
+        tasks: The work on each group of indices.
         stage: For the ledger and for the job's name.
         indices: Those of each task.
+        keys: What each of them is, for the ledger alone.
         after: Jobs that have to end well before.
         afterany: They only have to end.
     """
 
-    task: Task
+    tasks: Sequence[Task]
     stage: str
     indices: Sequence[Sequence[int]]
+    keys: Sequence[Sequence[str]] = ()
     after: Sequence[str] = ()
     afterany: bool = False
 
@@ -138,6 +141,7 @@ class Submitter:
             resources=dict(self._resources.options),
             code=code.name,
             submitted=time.time(),
+            keys=[list(group) for group in job.keys],
         )
         self.ledger.write(submission)
         folder = self.ledger.folder / name
@@ -163,14 +167,14 @@ class Submitter:
         self._configure(executor, job, code)
         tasks = [
             ArrayTask(
-                task=job.task,
+                task=task,
                 indices=tuple(group),
                 folder=str(folder),
                 code=code.name,
                 max_failures=self._max_failures,
                 own=self._own,
             )
-            for group in job.indices
+            for task, group in zip(job.tasks, job.indices, strict=True)
         ]
         try:
             # submitit repeats what sbatch says there; the error has it all.

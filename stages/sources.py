@@ -58,8 +58,8 @@ def target_trial(experiment: Experiment, trial: int) -> int:
 
 def digests(source: Experiment, each: Input) -> dict[str, Any] | None:
     """Return what the marker of a source's index vouches for; None where there is none that can be read."""
-    marker = markers.load_if_readable(source.layout.marker(each.stage, each.index))
-    return None if marker is None else marker.digests
+    marker = markers.load_if_readable(each.marker(source.layout))
+    return None if marker is None else each.read_of(marker.digests)
 
 
 def _open(experiment: Experiment, path: Path) -> Experiment:

@@ -23,7 +23,8 @@ from stages.search_spaces.space import ImageTask, SearchSpace, isomorphism_class
 from stages.splits.config import SplitsConfig
 from stages.training.config import TrainingConfig
 from stages.zero_cost.config import ZeroCostConfig
-from storage_schema.layout import Layout
+from storage_schema import legacy
+from storage_schema.layout import Layout, file_name
 from storage_schema.lease import LeaseLostError
 from storage_schema.markers import Marker
 from storage_schema.write import digests
@@ -187,10 +188,40 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """One index of another stage that an index reads: it has to be done, and its digests belong to the identity."""
+    """One index of another stage that an index reads: it has to be done, and its digests belong to the identity.
+
+    Attributes:
+        index: Its position now.
+        key: What it is; empty where its position says it.
+        reads: Names of the digests of what is read of it; none for all that it is.
+    """
 
     stage: str
     index: int
+    key: str = ""
+    reads: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Name the input, in an identity: for what it is, and not for where it stands among others."""
+        return f"{self.stage} {self.key or self.index}"
+
+    def marker(self, layout: Layout) -> Path:
+        """Return where its marker is."""
+        return legacy.marker_in_force(layout, self.stage, self.index, self.key or self.index)
+
+    def read_of(self, digests: Mapping[str, str]) -> dict[str, str]:
+        """Return the digests of what is read, a part's (`train 700`) by the name of its whole (`train`).
+
+        Of a marker that is older than parts are, all counts as read.
+        """
+        if not self.reads or not set(self.reads) <= digests.keys():
+            return whole(digests)
+        return {name.partition(" ")[0]: digests[name] for name in self.reads}
+
+
+def whole(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of whole files, without those of parts."""
+    return {name: value for name, value in digests.items() if " " not in name}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +248,13 @@ class Stage(Protocol):
     def num_tasks(self, experiment: Experiment) -> int:
         """Return the number of indices."""
 
+    def key(self, experiment: Experiment, index: int) -> str:
+        """Return what an index is, to name its results by; the default is its position, where that is what it is.
+
+        A key stays the same when others are added, removed or put in another order.
+        """
+        return file_name(index)
+
     def describe(self, experiment: Experiment, index: int) -> str:
         """Say what an index is, in a few words."""
         return experiment.architectures[index]
@@ -236,6 +274,10 @@ class Stage(Protocol):
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any] | None:
         """Return what decides the result besides the inputs; None: the experiment's identity says it all."""
         return None
+
+    def settings_before_keys(self, experiment: Experiment, index: int) -> Mapping[str, Any] | None:
+        """Return the settings as identities had them before keys; see `storage_schema.legacy`."""
+        return self.settings(experiment, index)
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """Return what has to be done before."""

@@ -76,7 +76,12 @@ def remove(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON."""
-    write(path, (json.dumps(value, indent=1) + "\n").encode())
+    write(path, as_json(value))
+
+
+def as_json(value: Any) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,8 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+_POSITION: Final = re.compile("[0-9]{5,9}")
+_LEGIBLE: Final = 100
+"""Letters of a key that its files' names show."""
+
+
+def file_name(key: int | str) -> str:
+    """Return the name, without suffix, of the files of one index.
+
+    A position in a plan gives its five digits. Any other key gives what a file system takes of it and a hash of all
+    of it: so keys differ in name that differ in capitals, accents, spaces or beyond the letters shown, on whatever
+    file system.
+
+    Args:
+        key: A position in the plan, also as its five digits, or what the index is, as in `maps/0/700`.
+    """
+    if isinstance(key, int):
+        return f"{key:05d}"
+    if _POSITION.fullmatch(key):
+        return key
+    legible = re.sub("[^A-Za-z0-9+]+", "-", key)[:_LEGIBLE].strip("-")
+    return f"{legible}-{hashlib.sha256(key.encode()).hexdigest()[:12]}".lstrip("-")
 
 
 @dataclass(frozen=True)
@@ -72,9 +97,9 @@ class Layout:
         """The folder of tables and pictures of models from one source."""
         return self.root / "evaluation" / source
 
-    def marker(self, stage: str, index: int) -> Path:
-        """The done-marker of one index of a stage."""
-        return self.root / "markers" / stage / f"{index:05d}.json"
+    def marker(self, stage: str, key: int | str) -> Path:
+        """The done-marker of one index of a stage; `key` is what the index is (see `file_name`)."""
+        return self.root / "markers" / stage / f"{file_name(key)}.json"
 
     def markers(self, stage: str) -> Path:
         """The folder of a stage's done-markers."""
@@ -84,21 +109,21 @@ class Layout:
         """The marker of what the indices of a stage share: made before them, or gathered from them."""
         return self.root / "markers" / stage / "shared.json"
 
-    def checkpoint(self, stage: str, index: int) -> Path:
+    def checkpoint(self, stage: str, key: int | str) -> Path:
         """The state to resume one index of a stage from; gone once it is done."""
-        return self.root / "checkpoints" / stage / f"{index:05d}.pt"
+        return self.root / "checkpoints" / stage / f"{file_name(key)}.pt"
 
-    def lease(self, stage: str, index: int) -> Path:
+    def lease(self, stage: str, key: int | str) -> Path:
         """Who works on one index of a stage; gone once it is done."""
-        return self.root / "leases" / stage / f"{index:05d}.json"
+        return self.root / "leases" / stage / f"{file_name(key)}.json"
 
     def lease_lock(self, stage: str) -> Path:
-        """The file whose byte `index` is locked while a lease is read and changed; it keeps the leases' numbers."""
+        """The file of which a byte is locked while a lease is read and changed; it keeps the leases' numbers."""
         return self.root / "leases" / f"{stage}.lock"
 
-    def failure(self, stage: str, index: int) -> Path:
+    def failure(self, stage: str, key: int | str) -> Path:
         """The last error of one index of a stage; gone once it is done."""
-        return self.root / "failures" / stage / f"{index:05d}.json"
+        return self.root / "failures" / stage / f"{file_name(key)}.json"
 
     @property
     def submissions(self) -> Path:

@@ -1,13 +1,15 @@
 """Leases: at most one execution may write an index, and an overtaken one is refused, whatever its clock says.
 
 A lease is a small file with the execution's token and a fencing number that grows with each execution. Taking,
-renewing and every guarded write happen while one byte of a lock file is locked, byte `index` of the stage's. So
+renewing and every guarded write happen while one byte of the stage's lock file is locked, at the lease's `place`. So
 between the check that the lease is still ours and the write that depends on it, nobody can take it over; a write
 after a takeover finds another token and is refused. The lock is only ever held for one such step, and the kernel
-drops it with the process. The lock file also keeps the last number of every index, since a lease goes when its
-index is finished. Whether an owner of another machine is dead is judged by the age of its last renewal,
-by the shared file system's clock alone; on the same machine by asking for the process. A renewal that lies as far in
-the future counts as old: the clock was set back, and would keep the lease alive until it is there again.
+drops it with the process. The lock file also keeps the last number given out at each place, since a lease goes when
+its index is finished. Leases that share a place wait for one another's steps and take their numbers from one counter:
+each sees its own numbers grow, and its token is in a file of its own. Whether an owner of another machine is dead is
+judged by the age of its last renewal, by the shared file system's clock alone; on the same machine by asking for the
+process. A renewal that lies as far in the future counts as old: the clock was set back, and would keep the lease alive
+until it is there again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import os
 import socket
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,8 +30,19 @@ from storage_schema import documents, durable
 RENEWAL_SECONDS = 15.0
 STALE_SECONDS = 120.0
 NUMBER_BYTES = 8
+PLACES = 1 << 16
+"""For leases that are named after a key; the lock file stays below half a MiB where a file system has no holes."""
 SHARED = 1 << 40
 """The byte of a stage's lock file for what its indices share."""
+
+
+def place(name: str) -> int:
+    """Return the place within a stage's lock file of the lease of a name (`storage_schema.layout.file_name`).
+
+    Positions in a plan have a place each. Other names may share one, which is safe (see above) and costs a wait.
+    """
+    position = name.isascii() and name.isdigit() and len(name) < 10
+    return int(name) if position else zlib.crc32(name.encode()) % PLACES
 
 
 class LeaseTakenError(RuntimeError):
@@ -76,7 +90,7 @@ class Lease:
     Args:
         path: The lease's file.
         lock: The stage's lock file.
-        index: Index within the stage; also the byte of the lock file.
+        index: Its place there, of `place` or an index within the stage.
     """
 
     def __init__(self, path: Path, lock: Path, index: int, owner: Owner) -> None:
@@ -91,7 +105,7 @@ class Lease:
         Args:
             path: The lease's file.
             lock: The stage's lock file.
-            index: Index within the stage.
+            index: Its place there.
             last_fence: Highest number known from elsewhere (a marker).
 
         Raises:
@@ -119,9 +133,7 @@ class Lease:
             current = read(self._path)
             if current is None or current.token != self.owner.token:
                 taker = "nobody" if current is None else f"process {current.pid} on {current.host}"
-                raise LeaseLostError(
-                    f"index {self._index} was taken over by {taker}; nothing more is written"
-                )
+                raise LeaseLostError(f"{self._path.stem} was taken over by {taker}; nothing more is written")
             yield
 
     def renew(self) -> None:
@@ -185,7 +197,7 @@ def _locked(lock: Path, index: int, count: int = 1) -> Iterator[int]:
 
 @contextmanager
 def exclusive(lock: Path, index: int = SHARED) -> Iterator[None]:
-    """Hold the lock under which everything of one index is written, or what the indices share.
+    """Hold the lock at a place, under which everything of one index is written, or what the indices share.
 
     Never twice at once in one process: closing the lock file drops all that the process holds of it.
     """
@@ -203,7 +215,7 @@ def alone(lock: Path) -> Iterator[None]:
 
 
 def _number(handle: int, index: int) -> int:
-    """Return the last number that an execution of the index was given; 0 for none."""
+    """Return the last number that was given out at a place; 0 for none."""
     return int.from_bytes(os.pread(handle, NUMBER_BYTES, NUMBER_BYTES * index), "little")
 
 

@@ -26,11 +26,13 @@ class Marker:
     """What one finished index of a stage says of itself.
 
     Attributes:
-        identity: The experiment's.
+        index: Its position when it was finished.
+        identity: What it follows from.
         fence: Number of the execution that finished it (storage_schema.lease).
         digests: SHA-256 of each file or value that the marker vouches for.
         result: Scalars (label, parameters, divergence, seconds by snapshot and activity).
         provenance: Versions of code and libraries, host and device.
+        key: What the index is; empty where its position says it, and in markers of before keys.
     """
 
     stage: str
@@ -40,10 +42,16 @@ class Marker:
     digests: dict[str, str]
     result: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    key: str = ""
+
+    def is_of(self, stage: str, index: int, key: str) -> bool:
+        """Whether it is the marker of an index that is at a position now."""
+        return self.stage == stage and (self.key == key if self.key else self.index == index)
 
     def save(self, path: Path) -> None:
         """Write the marker durably, with a digest of what it says."""
-        content = json.loads(json.dumps(asdict(self)))  # as it will be read
+        written = {name: value for name, value in asdict(self).items() if name != "key" or value}
+        content = json.loads(json.dumps(written))  # as it will be read
         durable.write_json(path, content | {"sha256": _digest(content)})
 
 

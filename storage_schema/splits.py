@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -66,17 +67,43 @@ def paths(folder: Path) -> dict[str, Path]:
 
 
 def write(folder: Path, split: SplitFiles) -> None:
-    """Write the three files."""
-    head = {"trial": split.trial, "seed": split.seed}
+    """Write the three files; the order in which train sizes are asked for makes no difference."""
+    durable.write_json(folder / TRAIN, _train_part(split, split.train))
+    durable.write_json(folder / VALIDATION, _part(split, split.validation))
+    durable.write_json(folder / TEST, _part(split, split.test))
 
-    def labelled(indices: tuple[int, ...]) -> list[dict[str, Any]]:
-        return [{"index": i, "label": split.labels[i]} for i in indices]
 
-    sizes = {size: list(indices) for size, indices in split.train.items()}
-    everything = tuple(sorted({i for indices in split.train.values() for i in indices}))
-    durable.write_json(folder / TRAIN, {**head, "sizes": sizes, "architectures": labelled(everything)})
-    durable.write_json(folder / VALIDATION, {**head, "architectures": labelled(split.validation)})
-    durable.write_json(folder / TEST, {**head, "architectures": labelled(split.test)})
+def digests_by_size(split: SplitFiles) -> dict[str, str]:
+    """Return, as `train SIZE`, SHA-256 of the file of training architectures that one size alone would have.
+
+    What is trained at one size follows from this, whatever other sizes there are.
+    """
+    parts = {size: _train_part(split, [size]) for size in split.train}
+    return {
+        f"train {size}": hashlib.sha256(durable.as_json(part)).hexdigest() for size, part in parts.items()
+    }
+
+
+def read_by(size: str) -> tuple[str, ...]:
+    """Return the names of the digests of what is trained at a size, and tested."""
+    return (f"train {size}", "validation", "test")
+
+
+def _train_part(split: SplitFiles, sizes: Iterable[str]) -> dict[str, Any]:
+    ordered = sorted(sizes, key=lambda size: (len(split.train[size]), size))
+    everything = tuple(sorted({i for size in ordered for i in split.train[size]}))
+    part = _part(split, everything)
+    return {
+        "trial": part["trial"],
+        "seed": part["seed"],
+        "sizes": {size: list(split.train[size]) for size in ordered},
+        "architectures": part["architectures"],
+    }
+
+
+def _part(split: SplitFiles, indices: Iterable[int]) -> dict[str, Any]:
+    labelled = [{"index": i, "label": split.labels[i]} for i in indices]
+    return {"trial": split.trial, "seed": split.seed, "architectures": labelled}
 
 
 def read(folder: Path, architectures: int) -> SplitFiles:

@@ -113,8 +113,8 @@ def test_trials_that_other_models_scored_are_not_put_into_one_table(source: Expe
 def test_an_index_without_its_inputs_says_what_to_run(
     source: Experiment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source.layout.marker("cae", 1).unlink()
-    source.layout.marker("embed", 0).unlink()
+    source.layout.marker("cae", "maps/0/all/gradients").unlink()
+    source.layout.marker("embed", "maps/0/all").unlink()
     assert execute(source, STAGES["embed"], 0) == EXIT_FAILED
     assert "it needs cae 1, which is not done; run --stage cae first" in capsys.readouterr().err
 
@@ -161,12 +161,17 @@ def without_moments(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "state": zeroed}
 
 
+def marker_of(experiment: Experiment, name: str, index: int = 0) -> Path:
+    return experiment.layout.marker(name, STAGES[name].key(experiment, index))
+
+
 def stopped_and_resumed(experiment: Experiment, name: str, stop_after: int) -> str:
     """Stop an index again and again, and return the digest of the weights it ends with."""
     stage = STAGES[name]
-    before = markers.load(experiment.layout.marker(name, 0))
+    path = marker_of(experiment, name)
+    before = markers.load(path)
     assert before is not None
-    experiment.layout.marker(name, 0).unlink()
+    path.unlink()
     shutil.rmtree(next(iter(stage.files(experiment, 0).values())).parent)
     stops = 0
     while True:
@@ -181,7 +186,7 @@ def stopped_and_resumed(experiment: Experiment, name: str, stop_after: int) -> s
 
 @pytest.mark.parametrize("name", ["cae", "bigru"])
 def test_stopped_and_resumed_a_model_has_the_same_bits(source: Experiment, name: str) -> None:
-    undisturbed = markers.load(source.layout.marker(name, 0))
+    undisturbed = markers.load(marker_of(source, name))
     assert undisturbed is not None
     assert stopped_and_resumed(source, name, 1) == undisturbed.digests["weights"]
 
@@ -190,7 +195,7 @@ def test_stopped_and_resumed_a_model_has_the_same_bits(source: Experiment, name:
 def test_negative_control_a_resume_that_forgets_the_moments_is_noticed(
     source: Experiment, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = markers.load(source.layout.marker(name, 0))
+    undisturbed = markers.load(marker_of(source, name))
     assert undisturbed is not None
     forget("optimizer", without_moments)(monkeypatch)
     assert stopped_and_resumed(source, name, 1) != undisturbed.digests["weights"]
@@ -200,7 +205,7 @@ def test_another_trial_has_another_seed_and_the_same_trial_the_same(source: Expe
     config = source.config
     seeds = [plan.model_seed(config, trial, "bigru") for trial in (0, 1, 0)]
     assert seeds[0] == seeds[2] != seeds[1]
-    marker = markers.load(source.layout.marker("bigru", 0))
+    marker = markers.load(marker_of(source, "bigru"))
     assert marker is not None
     assert marker.result["seed"] == seeds[0]
 
@@ -218,7 +223,7 @@ def test_scores_in_domain_are_those_of_the_frozen_way(source: Experiment) -> Non
 def test_encoders_see_training_architectures_only(source: Experiment) -> None:
     """One that had seen test architectures would be a leak (R24): nothing of them is read."""
     for index in range(STAGES["cae"].num_tasks(source)):
-        marker = markers.load(source.layout.marker("cae", index))
+        marker = markers.load(marker_of(source, "cae", index))
         assert marker is not None
         assert marker.result["architectures"] + marker.result["validation_maps"] // 3 <= NETWORKS
 

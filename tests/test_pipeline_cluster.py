@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from baseline_scene import REFERENCES
 from pipeline.cluster import ClusterOptions, resolve_resources, short_work, user_file
+from pipeline.cluster import submit as submit_stages
 from pipeline.experiment import change, initialize, load
 from pipeline.explain import explain_all
 from pipeline.forecast import forecast
@@ -18,13 +20,15 @@ from pipeline.queue_view import QueueView
 from pipeline.registry import STAGES
 from pipeline.status import stage_status, with_queue
 from slurm import controller
-from slurm.controller import NEVER, QueuedTask
+from slurm.controller import NEVER, Limits, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
+from slurm.submit import Job, Submitter
 from stages.stage import Experiment
 
 SMALL = ("architectures.number=12", "architectures.channels=2")
 COLLECT = STAGES["collect"]
+BASELINES = STAGES["baselines"]
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +91,12 @@ def test_short_indices_share_a_task_and_long_ones_do_not(experiment: Experiment,
 
 
 def submission(
-    experiment: Experiment, job: str, stage: str, groups: list[list[int]], *after: str
+    experiment: Experiment,
+    job: str,
+    stage: str,
+    groups: list[list[int]],
+    *after: str,
+    keys: list[list[str]] | None = None,
 ) -> Submission:
     found = Submission(
         name=f"e-{stage}-{job}",
@@ -98,6 +107,7 @@ def submission(
         code="c",
         submitted=float(job),
         job=job,
+        keys=keys or [],
     )
     Ledger(experiment.layout.submissions).write(found)
     return found
@@ -146,6 +156,100 @@ def test_all_behind_a_job_that_waits_in_vain_wait_in_vain(experiment: Experiment
     waiting = [queued(job, 0, reason="Dependency") for job in "234"]
     seen = view(experiment, queued("1", 0, reason=NEVER), *waiting)
     assert {job for (job, _), task in seen.tasks.items() if task.hopeless} == {"1", "2", "3"}
+
+
+def keys(experiment: Experiment, groups: list[list[int]]) -> list[list[str]]:
+    return [[BASELINES.key(experiment, index) for index in group] for group in groups]
+
+
+def methods(experiment: Experiment, names: str) -> Experiment:
+    return change(experiment.layout.root, [f"baselines.methods={names}"])
+
+
+def seen_by(experiment: Experiment, monkeypatch: pytest.MonkeyPatch, *tasks: QueuedTask) -> QueueView:
+    monkeypatch.setattr(controller, "queue", lambda _jobs: list(tasks))
+    return QueueView.of(experiment)
+
+
+def test_a_task_at_work_is_at_the_index_that_its_key_has_now(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, groups = methods(experiment, f"{REFERENCES}, SoTL"), [[0, 1], [8], [9]]
+    submission(before, "7", "baselines", groups, keys=keys(before, groups))
+    now = methods(before, f"SoTL-E, {REFERENCES}, SoTL")
+    running = [queued("7", number, "RUNNING") for number in range(3)]
+    seen = seen_by(now, monkeypatch, *running)
+    assert sorted(seen.queued("baselines")) == [2, 3, 10, 11]
+    assert seen.last_places("baselines")[10].target == "7_1"
+    status = with_queue(stage_status(now, BASELINES), seen.queued("baselines"))
+    assert status.indices["running"] == [2, 3, 10, 11]
+    fewer = methods(now, REFERENCES)
+    assert sorted(seen_by(fewer, monkeypatch, *running).queued("baselines")) == [0, 1]
+
+
+def test_a_task_that_waits_for_an_index_that_moved_waits_in_vain(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, groups = methods(experiment, f"{REFERENCES}, SoTL"), [[8], [9]]
+    submission(before, "7", "baselines", [[0], [1]], keys=keys(before, [[0], [1]]))
+    submission(before, "8", "baselines", groups, keys=keys(before, groups))
+    submission(before, "9", "baselines-then-evaluate", [[0]], "7", "8")
+    waiting = [queued(job, number) for job, number in (("7", 0), ("7", 1), ("8", 0), ("8", 1), ("9", 0))]
+    assert not any(task.hopeless for task in seen_by(before, monkeypatch, *waiting).tasks.values())
+    now = methods(before, f"{REFERENCES}, early stop, SoTL")
+    seen = seen_by(now, monkeypatch, *waiting)
+    assert {place for place, task in seen.tasks.items() if task.hopeless} == {("8", 0), ("8", 1), ("9", 0)}
+    status = with_queue(stage_status(now, BASELINES), seen.queued("baselines"))
+    assert status.indices["queued"] == [0, 1]
+
+
+def test_a_ledger_of_before_keys_means_positions(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = methods(experiment, f"{REFERENCES}, SoTL")
+    path = (
+        before.layout.submissions / submission(before, "7", "baselines", [[8], [9]]).name / "submission.json"
+    )
+    record = json.loads(path.read_text())
+    del record["keys"]
+    path.write_text(json.dumps(record))
+    seen = seen_by(
+        methods(before, f"SoTL-E, {REFERENCES}, SoTL"), monkeypatch, queued("7", 0), queued("7", 1)
+    )
+    assert sorted(seen.queued("baselines")) == [8, 9]
+
+
+@pytest.mark.parametrize("wrong", [[["a"]], [["a"], ["b", "c"]], [["a"], [1]], "ab", [1, 2]])
+def test_keys_that_are_not_those_of_the_indices_are_damage(experiment: Experiment, wrong: object) -> None:
+    submission(experiment, "7", "baselines", [[8], [9]], keys=wrong)  # type: ignore[arg-type]
+    with pytest.raises(SlurmError, match="is damaged"):
+        QueueView.of(experiment)
+
+
+def test_what_is_submitted_knows_what_its_indices_are(
+    experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def submit(self: Submitter, job: Job) -> Submission:
+        jobs.append(job)
+        return submission(experiment, str(len(jobs)), job.stage, [list(group) for group in job.indices])
+
+    monkeypatch.setattr(controller, "require", lambda: None)
+    monkeypatch.setattr(controller, "limits", lambda: Limits(array=1000, jobs=None))
+    monkeypatch.setattr(controller, "cancel", lambda targets, **_options: None)
+    monkeypatch.setattr(controller, "queue", lambda jobs: [])
+    monkeypatch.setattr(Submitter, "submit", submit)
+    chosen = methods(experiment, REFERENCES)
+    submit_stages(chosen, [BASELINES], [0, 2, 3], ClusterOptions(pack=2))
+    array, link = jobs
+    assert array.indices == [[0, 2], [3]]
+    assert array.keys == keys(chosen, [[0, 2], [3]])
+    assert [task.keys for task in array.tasks] == [  # type: ignore[attr-defined]
+        {0: "parameters, in-domain, trial 0", 2: "FLOPs, in-domain, trial 0"},
+        {3: "FLOPs, in-domain, trial 1"},
+    ]
+    assert (len(link.tasks), link.keys) == (1, ())
 
 
 def test_a_recorded_failure_says_whose_fault_it_is(experiment: Experiment) -> None:

@@ -95,10 +95,12 @@ def test_what_a_method_does_not_need_is_not_read(experiment: Experiment) -> None
 def test_a_rerun_gives_the_same_scores_and_markers_vouch_for_them(experiment: Experiment) -> None:
     opened = only(experiment, "LcSVR")
     run(opened, "baselines")
-    before = [markers.load(path).digests for path in sorted(opened.layout.markers("baselines").glob("0*"))]  # type: ignore[union-attr]
+    before = [
+        markers.load(path).digests for path in sorted(opened.layout.markers("baselines").glob("*trial*"))
+    ]  # type: ignore[union-attr]
     shutil.rmtree(opened.layout.markers("baselines"))
     run(opened, "baselines")
-    paths = sorted(opened.layout.markers("baselines").glob("0*"))
+    paths = sorted(opened.layout.markers("baselines").glob("*trial*"))
     found = [markers.load(path) for path in paths]
     assert [marker.digests for marker in found if marker] == before
     assert [STAGE.digests(opened, marker) for marker in found if marker] == before
@@ -351,7 +353,7 @@ def test_a_damaged_marker_is_found_and_hides_nothing_else(experiment: Experiment
     opened = only(experiment, "SoTL")
     run(opened, "baselines")
     index = tasks.indices(opened, ["SoTL"])[0]
-    opened.layout.marker("baselines", index).write_text("{")
+    opened.layout.marker("baselines", STAGE.key(opened, index)).write_text("{")
     assert stage_status(opened, STAGE).unfinished == [index]
     assert len(verify_digests(opened, STAGE, [index])) == 1
     assert len(stage_status(opened, STAGES["evaluate"]).indices["missing"]) == 2

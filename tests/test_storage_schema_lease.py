@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,48 @@ def test_no_number_is_given_out_twice_whoever_knows_of_it(tmp_path: Path) -> Non
             held.release(finished=True)
     path, lock = tmp_path / "leases" / "3.json", tmp_path / "lock"
     assert Lease.acquire(path, lock, 3, last_fence=7).owner.fence == 8
+
+
+def named(folder: Path, name: str) -> Lease:
+    return Lease.acquire(folder / "leases" / f"{name}.json", folder / "lock", lease.place(name))
+
+
+def sharing() -> tuple[str, str]:
+    """Return two names of one place."""
+    seen: dict[int, str] = {}
+    for name in (f"maps-{i}" for i in count()):
+        if seen.setdefault(lease.place(name), name) != name:
+            return seen[lease.place(name)], name
+    raise AssertionError
+
+
+def test_names_that_share_a_place_are_leases_of_their_own(tmp_path: Path) -> None:
+    """Each holds its own at the same time, sees its own numbers grow, and is refused when it alone is overtaken."""
+    one, other = sharing()
+    first, second = named(tmp_path, one), named(tmp_path, other)
+    for mine in (first, second):
+        with mine.guard():
+            pass
+    assert second.owner.fence == first.owner.fence + 1
+    for name in (one, other):
+        with pytest.raises(LeaseTakenError):
+            named(tmp_path, name)
+    first.release(finished=True)
+    with second.guard():
+        pass
+    again = named(tmp_path, one)
+    assert again.owner.fence > second.owner.fence
+    again.release(finished=False)
+    with pytest.raises(LeaseLostError, match=f"{one} was taken over by process"), again.guard():
+        pytest.fail("the write went through")
+    second.renew()
+
+
+def test_the_lock_file_of_names_stays_small_where_there_are_no_holes(tmp_path: Path) -> None:
+    name = max((f"maps-{i}" for i in range(200_000)), key=lease.place)
+    assert lease.place(name) > 0.99 * lease.PLACES
+    named(tmp_path, name)
+    assert (tmp_path / "lock").stat().st_size <= 512 * 1024
 
 
 def test_a_lock_file_of_before_it_kept_numbers_is_usable(tmp_path: Path) -> None:

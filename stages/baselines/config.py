@@ -19,7 +19,7 @@ class BaselinesConfig:
 
     methods: str = setting(
         ", ".join(DEFAULT),
-        "names from `pipeline baselines list`; a new one last, so that what is done stays done",
+        "names from `pipeline baselines list`, in the order of the tables",
         identity=False,
     )
     epoch_images: int = setting(0, "training images of an epoch; 0: the whole data set's", ge=0, le=10**9)

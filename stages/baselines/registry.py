@@ -28,7 +28,7 @@ REGISTERED: Final = (
     "stages.baselines.omni_ngb:OMNI_NGB",
     "stages.baselines.lc_pfn:WITHOUT_WEIGHTS",
 )
-"""Where each `Method`, or tuple of them, is, in the order of tables and of indices: a new one comes last."""
+"""Where each `Method`, or tuple of them, is, in the order of `pipeline baselines list`."""
 
 
 def _methods(reference: str) -> tuple[Method, ...]:

@@ -21,6 +21,7 @@ from stages.settings import identity_settings
 from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Experiment, Input
 from storage_schema import markers, write
+from storage_schema.splits import read_by
 
 STAGE = "baselines"
 FORM = 2
@@ -127,10 +128,18 @@ def remarks(experiment: Experiment) -> list[str]:
     return found
 
 
-def settings(experiment: Experiment, source: Source, task: Task) -> dict[str, Any]:
+def settings(
+    experiment: Experiment, source: Source, task: Task, *, before_keys: bool = False
+) -> dict[str, Any]:
     """Return what decides a task's scores besides the split of the tested architectures.
 
     What learns nothing reads nothing of the source.
+
+    Args:
+        experiment: Whose architectures are tested.
+        source: Whose architectures are learnt from.
+        task: One index.
+        before_keys: As identities had them before keys (`storage_schema.legacy`): with the source's whole split.
     """
     method, baselines = METHODS[task.method], experiment.config.baselines
     read = (experiment, source.experiment) if method.learned else (experiment,)
@@ -148,16 +157,31 @@ def settings(experiment: Experiment, source: Source, task: Task) -> dict[str, An
         found["trusted"] = baselines.trust_lc_pfn_pickle
     if "zero-cost" in method.needs:
         found["zero-cost"] = [proxies.state(each) for each in read]
-    if not source.in_domain:
-        found["split"] = digests(source.experiment, Input("split", task.trial))
+    if not source.in_domain and (method.learned or before_keys):
+        learnt_from = Input("split", task.trial, reads=() if before_keys else read_by(task.size))
+        found["split"] = digests(source.experiment, learnt_from)
     return found
 
 
-def decided_by(experiment: Experiment, source: Source, task: Task) -> str:
+def split_tested(experiment: Experiment, task: Task, *, before_keys: bool = False) -> Input:
+    """Return the split of the tested architectures, without the train sizes that a task does not learn from."""
+    reads = read_by(task.size) if task.size else ("test",)
+    return Input("split", target_trial(experiment, task.trial), reads=() if before_keys else reads)
+
+
+def decided_by(experiment: Experiment, source: Source, task: Task, *, before_keys: bool = False) -> str:
     """Return SHA-256 of all that decides a task's scores: a result of anything else is of another time."""
-    tested = digests(experiment, Input("split", target_trial(experiment, task.trial)))
-    content = {"settings": settings(experiment, source, task), "tested": tested}
+    content = {
+        "settings": settings(experiment, source, task, before_keys=before_keys),
+        "tested": digests(experiment, split_tested(experiment, task, before_keys=before_keys)),
+    }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _is_decided(experiment: Experiment, source: Source, task: Task, marker: markers.Marker) -> bool:
+    """Whether all that decides a task's scores is as it was; see `decided_by`."""
+    found = marker.result.get("decided_by")
+    return any(found == decided_by(experiment, source, task, before_keys=way) for way in (False, True))
 
 
 def _version(package: str) -> str | None:
@@ -168,9 +192,9 @@ def _version(package: str) -> str | None:
 
 
 def _read(experiment: Experiment, source: Source, index: int, task: Task) -> Result | None:
-    path = experiment.layout.marker(STAGE, index)
+    path = Input(STAGE, index, str(task)).marker(experiment.layout)
     marker = markers.load_if_readable(path)
-    if marker is None or marker.result.get("decided_by") != decided_by(experiment, source, task):
+    if marker is None or not _is_decided(experiment, source, task, marker):
         return None
     with markers.reading(path):
         result = marker.result

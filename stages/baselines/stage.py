@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from stages.baselines import results, tasks
-from stages.sources import target_trial
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
 from storage_schema import markers
 
@@ -22,9 +21,13 @@ class BaselinesStage(Stage):
         """One index a fit; a method that learns nothing has one a trial."""
         return tasks.count(experiment)
 
-    def describe(self, experiment: Experiment, index: int) -> str:
+    def key(self, experiment: Experiment, index: int) -> str:
         """Name method, source, trial, train size and snapshot."""
         return str(tasks.find(experiment, index)[1])
+
+    def describe(self, experiment: Experiment, index: int) -> str:
+        """Name method, source, trial, train size and snapshot."""
+        return self.key(experiment, index)
 
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return the method."""
@@ -34,9 +37,13 @@ class BaselinesStage(Stage):
         """Return what is fitted to what, what is read besides the splits, and the version of an optional package."""
         return results.settings(experiment, *tasks.find(experiment, index))
 
+    def settings_before_keys(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the same as before keys."""
+        return results.settings(experiment, *tasks.find(experiment, index), before_keys=True)
+
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The split of the tested architectures."""
-        return (Input("split", target_trial(experiment, tasks.find(experiment, index)[1].trial)),)
+        return (results.split_tested(experiment, tasks.find(experiment, index)[1]),)
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return nothing: the scores are in the marker, and `evaluate` gathers them."""

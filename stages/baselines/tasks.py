@@ -87,7 +87,7 @@ def blocks(experiment: Experiment) -> list[tuple[Source, tuple[Task, ...]]]:
 def _of_source(
     source: str, methods: tuple[str, ...], trials: int, sizes: tuple[str, ...], snapshots: int
 ) -> tuple[Task, ...]:
-    """Method by method, so that one more method leaves the indices of those before it as they are."""
+    """Return the tasks of a source, method by method."""
     return tuple(
         Task(source=source, method=name, trial=trial, size=size, snapshots=scored)
         for name in methods

@@ -28,7 +28,7 @@ class PredictorTraining(Resumable):
 
     Args:
         experiment: The experiment.
-        index: Index within the stage.
+        key: What the index is, for the checkpoint's path.
         execution: Polled at every batch.
         sequences: Embeddings of the training architectures, (architecture, snapshot, 256).
         labels: Their accuracies, fractions.
@@ -39,7 +39,7 @@ class PredictorTraining(Resumable):
     def __init__(
         self,
         experiment: Experiment,
-        index: int,
+        key: int | str,
         execution: Execution,
         sequences: NDArray[Any],
         labels: Sequence[float],
@@ -47,7 +47,7 @@ class PredictorTraining(Resumable):
         seed: int,
     ) -> None:
         config = experiment.config.bigru
-        super().__init__(experiment, index, execution, "bigru", config.device, config.threads)
+        super().__init__(experiment, key, execution, "bigru", config.device, config.threads)
         self._config, self._seed, self._architectures = config, seed, architectures
         dtype = getattr(torch, config.dtype)
         self._sequences = torch.from_numpy(sequences).to(self._device, dtype)
@@ -83,7 +83,7 @@ class PredictorTraining(Resumable):
                     self._save()
                     saved = time.monotonic()
                 if stop:
-                    raise Stopped(f"index {self._index} saved at batch {self._step} of {last}")
+                    raise Stopped(f"{self._key} saved at batch {self._step} of {last}")
                 self._execution.progress(self._step / last, f"epoch {1 + self._step // self._per_epoch}")
 
     def weights(self) -> dict[str, Tensor]:

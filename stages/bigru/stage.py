@@ -26,9 +26,13 @@ class BigruStage(Stage):
         """One index a predictor."""
         return len(plan.predictors(experiment.config))
 
+    def key(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial and train size, as in `maps/0/700`."""
+        return str(_key(experiment, index))
+
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name variant, trial and train size."""
-        return str(_key(experiment, index))
+        return self.key(experiment, index)
 
     def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
         """Return what the training takes, and the weights."""
@@ -42,8 +46,7 @@ class BigruStage(Stage):
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The embeddings, and the split that says which are for training."""
         key = _key(experiment, index)
-        embedded = plan.encoders(experiment.config).index(key.embedded_by)
-        return (Input("embed", embedded), Input("split", key.trial))
+        return (plan.embedded(experiment.config, key.embedded_by), plan.split_of(key))
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """The predictor and its card."""
@@ -59,7 +62,8 @@ class BigruStage(Stage):
         train, seed = split.of_size(key.size), plan.model_seed(config, key.trial, "bigru")
         sequences = read_sequences(experiment, key, train)
         labels = [split.labels[i] for i in train]
-        training = PredictorTraining(experiment, index, execution, sequences, labels, train, seed)
+        name = self.key(experiment, index)
+        training = PredictorTraining(experiment, name, execution, sequences, labels, train, seed)
         training.resume()
         training.work()
         result = training.result() | {"architectures": len(train), "seed": seed}

@@ -30,7 +30,7 @@ class AutoencoderTraining(Resumable):
 
     Args:
         experiment: The experiment.
-        index: Index within the stage.
+        key: What the index is, for the checkpoint's path.
         execution: Polled at every batch.
         maps: What it is trained on.
         train: Indices of the training architectures.
@@ -41,7 +41,7 @@ class AutoencoderTraining(Resumable):
     def __init__(
         self,
         experiment: Experiment,
-        index: int,
+        key: int | str,
         execution: Execution,
         maps: Maps,
         train: Sequence[int],
@@ -50,7 +50,7 @@ class AutoencoderTraining(Resumable):
     ) -> None:
         config = experiment.config.cae
         super().__init__(
-            experiment, index, execution, "cae", config.device, config.threads, config.matmul_precision
+            experiment, key, execution, "cae", config.device, config.threads, config.matmul_precision
         )
         keep_large_blocks()
         self._config, self._maps, self._seed = config, maps, seed
@@ -122,7 +122,7 @@ class AutoencoderTraining(Resumable):
                 self._save()
                 self._saved = time.monotonic()
             if stop:
-                raise Stopped(f"index {self._index} saved at batch {self._batch} of epoch {self._epoch + 1}")
+                raise Stopped(f"{self._key} saved at batch {self._batch} of epoch {self._epoch + 1}")
             share = (self._epoch + self._batch / len(groups)) / self._config.epochs
             self._execution.progress(share, self._note())
 

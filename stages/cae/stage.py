@@ -26,6 +26,10 @@ class CaeStage(Stage):
         """Two kinds for each pair of encoders."""
         return len(plan.encoders(experiment.config)) * len(schema.KINDS)
 
+    def key(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial, train size and kind, as in `maps/0/700/weights`."""
+        return plan.cae_key(*_task(experiment, index))
+
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name variant, trial, train size and kind."""
         key, kind = _task(experiment, index)
@@ -51,7 +55,7 @@ class CaeStage(Stage):
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The trial's split."""
-        return (Input("split", _task(experiment, index)[0].trial),)
+        return (plan.split_of(_task(experiment, index)[0]),)
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """The encoder and its card; the decoder is discarded (paper C.7)."""
@@ -73,7 +77,8 @@ class CaeStage(Stage):
             config.inputs.layer_cap,
             config.cae.scratch_megabytes,
         )
-        training = AutoencoderTraining(experiment, index, execution, maps, train, split.validation, seed)
+        name = self.key(experiment, index)
+        training = AutoencoderTraining(experiment, name, execution, maps, train, split.validation, seed)
         training.resume()
         training.work()
         result = training.result() | {"architectures": len(train), "seed": seed}

@@ -22,9 +22,13 @@ class EmbedStage(Stage):
         """One index a pair of encoders."""
         return len(plan.encoders(experiment.config))
 
+    def key(self, experiment: Experiment, index: int) -> str:
+        """Name variant, trial and train size, as in `maps/0/700`."""
+        return str(plan.encoders(experiment.config)[index])
+
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name variant, trial and train size."""
-        return str(plan.encoders(experiment.config)[index])
+        return self.key(experiment, index)
 
     def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
         """Return what encoding every map takes."""
@@ -37,7 +41,7 @@ class EmbedStage(Stage):
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """Both encoders."""
         key = plan.encoders(experiment.config)[index]
-        return [Input("cae", plan.cae_index(experiment.config, key, kind)) for kind in schema.KINDS]
+        return [plan.trained(experiment.config, key, kind) for kind in schema.KINDS]
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """The store."""

@@ -17,7 +17,7 @@ from stages.baselines.registry import METHODS
 from stages.evaluation import metrics
 from stages.evaluation.metrics import Comparison, Summary, TrialScores
 from stages.evaluation.plot import Curve, curves, plot_tau
-from stages.evaluation.tables import MISSING, differences_table, histogram_table, tau_table
+from stages.evaluation.tables import MISSING, differences_table, histogram_table, method_names, tau_table
 from stages.stage import Experiment
 from stages.training.order import generator
 from storage_schema import documents, durable, schema
@@ -34,10 +34,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     """
     folder = experiment.layout.evaluation(name)
     trials = range(source.config.splits.num_trials)
-    stores = [
-        _scores(experiment.layout.scores(name, trial), experiment, source.config.splits.train_sizes)
-        for trial in trials
-    ]
+    stores = [_scores(experiment.layout.scores(name, trial), experiment, source) for trial in trials]
     labels = _labels(stores)
     heading = _heading(experiment, name, source, stores)
     short, text, tau, differences = [heading], [heading], [], []
@@ -69,23 +66,30 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
     durable.write(folder / "differences.csv", _csv(differences))
 
 
-def _scores(path: Path, experiment: Experiment, sizes: Sequence[str]) -> xr.Dataset:
-    """Load one trial's scores, with counts of twins and notes parsed, as attributes.
+def _scores(path: Path, experiment: Experiment, source: Experiment) -> xr.Dataset:
+    """Load one trial's scores in the order of the settings, with counts of twins and notes parsed, as attributes.
 
     Raises:
-        StoreError: They are damaged, or of other train sizes.
+        StoreError: They are damaged, or of other train sizes or methods.
     """
-    store = open_derived(path, "evaluate", schema.SCORES)
+    store, sizes = open_derived(path, "evaluate", schema.SCORES), source.config.splits.train_sizes
+    rows = method_names(source.config, experiment.config)
     with reading(path):
         store = store.load()
         twins = documents.parse(store.attrs["test_with_twin_in_train"].encode(), dict[str, int])
         notes = documents.parse(store.attrs["notes"].encode(), dict[str, str])
         index, label = store["index"].values, store["label"].values
-        if set(twins) != set(sizes) or store["size"].values.tolist() != list(sizes):
-            raise StoreError(f"{path} is of other train sizes; run --stage evaluate again")
+        for wanted, found in (
+            (sizes, twins),
+            (sizes, store["size"].values),
+            (rows, store["predictor"].values),
+        ):
+            if sorted(wanted) != sorted(map(str, found)):
+                raise StoreError(f"{path} is of other train sizes or methods; run --stage evaluate again")
         if not ((index >= 0) & (index < len(experiment.architectures)) & (label >= 0) & (label <= 1)).all():
             raise ValueError("an index is not in the plan, or a label is no fraction")
-        return store.assign_attrs(twins=twins, notes=notes)
+        twins = {size: twins[size] for size in sizes}
+        return store.sel(size=list(sizes), predictor=rows).assign_attrs(twins=twins, notes=notes)
 
 
 def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequence[xr.Dataset]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stages.baselines import results
 from stages.baselines.results import Result
 from stages.baselines.tasks import BEFORE_TRAINING
+from stages.evaluation.tables import method_name, method_names
 from stages.models import plan
 from stages.models.plan import ModelKey
 from stages.models.predict import FrozenPredictor, predict
@@ -46,11 +47,6 @@ class Trial:
         ]
 
 
-def method_name(key: ModelKey) -> str:
-    """Name a variant of the model in tables."""
-    return "NAP2" if key.variant.key == "maps" else f"NAP2 {key.variant.key}"
-
-
 def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
     """Compute the contents of the trial's score store, and why methods lack scores.
 
@@ -60,7 +56,7 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
     target, sizes = trial.target, trial.source.experiment.config.splits.train_sizes
     split = _read_split(target, trial.target_trial)
     steps = target.config.recording.steps
-    names = [*dict.fromkeys(map(method_name, trial.keys)), *target.config.baselines.chosen]
+    names = method_names(trial.source.experiment.config, target.config)
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
     for key in trial.keys:
         found[names.index(method_name(key)), sizes.index(key.size)] = _model_scores(trial, key, split.test)

@@ -13,7 +13,7 @@ from stages.baselines.registry import METHODS
 from stages.models import plan
 from stages.sources import Source, digests, sources, target_trial
 from stages.stage import Execution, Experiment, Input, Outcome, Stage
-from storage_schema import create, markers, schema, write
+from storage_schema import create, documents, markers, schema, write
 from storage_schema.read import open_derived
 
 
@@ -26,6 +26,11 @@ class EvaluateStage(Stage):
         """Count the trials of every source."""
         return sum(source.experiment.config.splits.num_trials for source in sources(experiment))
 
+    def key(self, experiment: Experiment, index: int) -> str:
+        """Name source and trial, as in `in-domain/0`."""
+        source, trial = _task(experiment, index)
+        return f"{source.name}/{trial}"
+
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name source and trial."""
         source, trial = _task(experiment, index)
@@ -33,6 +38,16 @@ class EvaluateStage(Stage):
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the models' names, the scores of baselines, and the digests of another experiment's models."""
+        found = dict(self.settings_before_keys(experiment, index))
+        found["models"] = sorted(found["models"])
+        source, trial = _task(experiment, index)
+        if not source.in_domain:
+            models = _models(source.experiment, trial)
+            found["digests"] = {str(each): digests(source.experiment, each) for each in models}
+        return found
+
+    def settings_before_keys(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return the same with models in the order of the source's settings."""
         source, trial = _task(experiment, index)
         keys = [key for key in plan.predictors(source.experiment.config) if key.trial == trial]
         found: dict[str, Any] = {"source": source.name, "trial": trial, "models": list(map(str, keys))}
@@ -108,12 +123,13 @@ class EvaluateStage(Stage):
         return all(self._scored(experiment, index) for index in mine)
 
     def _scored(self, experiment: Experiment, index: int) -> bool:
-        marker = markers.load(experiment.layout.marker(self.name, index))
+        mine = Input(self.name, index, self.key(experiment, index))
         path = self.files(experiment, index)["scores"]
-        if marker is None or not path.is_dir():
+        if markers.load(mine.marker(experiment.layout)) is None or not path.is_dir():
             return False
         kept = open_derived(path, self.name, schema.SCORES).attrs["settings"]
-        return bool(kept == json.dumps(dict(self.settings(experiment, index))))
+        ways = (self.settings(experiment, index), self.settings_before_keys(experiment, index))
+        return _sorted(kept) in [_sorted(json.dumps(dict(way))) for way in ways]
 
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Tables and pictures, of every source there ever was."""
@@ -132,6 +148,14 @@ class EvaluateStage(Stage):
         return lines
 
 
+def _sorted(text: str) -> str:
+    """Write settings so that the order in which they were named makes no difference; what is none stays as it is."""
+    try:
+        return json.dumps(documents.parse(text.encode(), dict[str, Any]), sort_keys=True)
+    except (ValueError, AttributeError):
+        return text
+
+
 def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
     for source in sources(experiment):
         trials = source.experiment.config.splits.num_trials
@@ -142,14 +166,16 @@ def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
 
 
 def _references(experiment: Experiment, source: Source, trial: int) -> list[Input]:
-    tasks_of_trial = tasks.of_trial(experiment, source.name, trial)
-    return [Input("baselines", i) for i, task in tasks_of_trial if METHODS[task.method].kind == "reference"]
+    return [
+        Input("baselines", index, str(task))
+        for index, task in tasks.of_trial(experiment, source.name, trial)
+        if METHODS[task.method].kind == "reference"
+    ]
 
 
 def _models(experiment: Experiment, trial: int) -> list[Input]:
     """Everything trained in a trial, and its split, as inputs."""
     config = experiment.config
-    encoders, predictors = plan.encoders(config), plan.predictors(config)
-    embedded = [Input("embed", i) for i, key in enumerate(encoders) if key.trial == trial]
-    predicted = [Input("bigru", i) for i, key in enumerate(predictors) if key.trial == trial]
+    embedded = [plan.embedded(config, key) for key in plan.encoders(config) if key.trial == trial]
+    predicted = [plan.predicted_by(config, key) for key in plan.predictors(config) if key.trial == trial]
     return [Input("split", trial), *embedded, *predicted]

@@ -9,11 +9,24 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from stages.evaluation.metrics import ACCURACY_BIN, Comparison, Floats, Summary
+from stages.models.plan import ModelKey
+from stages.stage import ExperimentConfig
 
 T = TypeVar("T")
 
 MISSING = "–"
 _BAR = 40  # characters of the longest bar
+
+
+def method_name(key: ModelKey) -> str:
+    """Name a variant of the model in tables."""
+    return "NAP2" if key.variant.key == "maps" else f"NAP2 {key.variant.key}"
+
+
+def method_names(source: ExperimentConfig, target: ExperimentConfig) -> list[str]:
+    """Return the rows of tables: the source's models, then the target's baselines, in the order of the settings."""
+    models = [method_name(ModelKey(variant, 0, "")) for variant in source.inputs.chosen]
+    return [*models, *target.baselines.chosen]
 
 
 def tau_table(

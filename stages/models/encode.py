@@ -18,7 +18,7 @@ from stages.models.autoencoder import Encoder
 from stages.models.card import Card
 from stages.models.errors import ModelError
 from stages.models.plan import ModelKey
-from stages.stage import Experiment
+from stages.stage import Experiment, Input
 from stages.training.determinism import choose_device, make_deterministic
 from storage_schema import markers, schema
 from storage_schema.read import open_dynamics
@@ -51,8 +51,8 @@ class Encoders:
         device = choose_device(config.device)
         for kind in schema.KINDS:
             folder = plan.cae_folder(source, key.embedded_by, kind)
-            index = plan.cae_index(source.config, key.embedded_by, kind)
-            cards[kind] = card.read_card(folder, model_digests(source, "cae", index))
+            trained = plan.trained(source.config, key.embedded_by, kind)
+            cards[kind] = card.read_card(folder, model_digests(source, trained))
             network = Encoder(cards[kind]["layer_cap"])
             card.read_weights(folder, cards[kind], network)
             dtype = getattr(torch, cards[kind]["dtype"])
@@ -121,16 +121,16 @@ def check_fits(cards: Mapping[str, Card], target: Experiment) -> None:
         )
 
 
-def model_digests(source: Experiment, stage: str, index: int) -> dict[str, str]:
+def model_digests(source: Experiment, model: Input) -> dict[str, str]:
     """Return the digests of a trained model's files, from its done-marker.
 
     Raises:
         ModelError: The model is not trained.
     """
-    marker = markers.load(source.layout.marker(stage, index))
+    marker = markers.load(model.marker(source.layout))
     if marker is None:
         raise ModelError(
-            f"{source.layout.root}: {stage} {index} is not trained; "
-            f"run: pipeline run --experiment {source.layout.root} --stage {stage} --array {index}"
+            f"{source.layout.root}: {model} is not trained; run: "
+            f"pipeline run --experiment {source.layout.root} --stage {model.stage} --array {model.index}"
         )
     return marker.digests

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.inputs.variants import Variant
-from stages.stage import Experiment, ExperimentConfig
+from stages.stage import Experiment, ExperimentConfig, Input
 from stages.training.order import generator
 from storage_schema import schema
+from storage_schema.splits import read_by
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,30 @@ def predictors(config: ExperimentConfig) -> tuple[ModelKey, ...]:
     return _keys(config.inputs.chosen, config)
 
 
-def cae_index(config: ExperimentConfig, key: ModelKey, kind: str) -> int:
-    """Return the index of one autoencoder within its stage."""
-    return encoders(config).index(key) * len(schema.KINDS) + schema.KINDS.index(kind)
+def trained(config: ExperimentConfig, key: ModelKey, kind: str) -> Input:
+    """Return one autoencoder as an input."""
+    index = encoders(config).index(key) * len(schema.KINDS) + schema.KINDS.index(kind)
+    return Input("cae", index, cae_key(key, kind))
+
+
+def embedded(config: ExperimentConfig, key: ModelKey) -> Input:
+    """Return what a pair of encoders has embedded as an input."""
+    return Input("embed", encoders(config).index(key), str(key))
+
+
+def predicted_by(config: ExperimentConfig, key: ModelKey) -> Input:
+    """Return a predictor as an input."""
+    return Input("bigru", predictors(config).index(key), str(key))
+
+
+def split_of(key: ModelKey) -> Input:
+    """Return the split that a model is trained by: other train sizes do not concern it."""
+    return Input("split", key.trial, reads=read_by(key.size))
+
+
+def cae_key(key: ModelKey, kind: str) -> str:
+    """Name one autoencoder."""
+    return f"{key}/{kind}"
 
 
 def cae_folder(experiment: Experiment, key: ModelKey, kind: str) -> Path:

@@ -36,8 +36,8 @@ class FrozenPredictor:
         config = source.config.bigru
         make_deterministic(config.threads)
         folder = plan.predictor_folder(source, key)
-        index = plan.predictors(source.config).index(key)
-        self.card = card.read_card(folder, model_digests(source, "bigru", index))
+        trained = plan.predicted_by(source.config, key)
+        self.card = card.read_card(folder, model_digests(source, trained))
         self._device, self._dtype = choose_device(config.device), getattr(torch, self.card["dtype"])
         network = Predictor()
         card.read_weights(folder, self.card, network)

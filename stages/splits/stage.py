@@ -68,23 +68,26 @@ class SplitStage(Stage):
         """Which architectures are split, and the report."""
         return {"architectures": experiment.layout.split_sample, "report": experiment.layout.split_report}
 
+    def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
+        """Return digests of the files; those of the train sizes follow from the file that is compared."""
+        parts = {name: value for name, value in marker.digests.items() if " " in name}
+        return super().digests(experiment, marker) | parts
+
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Draw one trial's split."""
         labels = _sample(experiment)
         drawn = split(experiment.config.splits, index, labels, experiment.isomorphism_classes)
         folder = experiment.layout.split(index)
+        files = splits.SplitFiles(
+            trial=index,
+            seed=drawn.seed,
+            train=drawn.train,
+            validation=drawn.validation,
+            test=drawn.test,
+            labels=labels,
+        )
         with execution.guard():
-            splits.write(
-                folder,
-                splits.SplitFiles(
-                    trial=index,
-                    seed=drawn.seed,
-                    train=drawn.train,
-                    validation=drawn.validation,
-                    test=drawn.test,
-                    labels=labels,
-                ),
-            )
+            splits.write(folder, files)
         result = {
             "seed": drawn.seed,
             "train": {size: len(indices) for size, indices in drawn.train.items()},
@@ -92,7 +95,8 @@ class SplitStage(Stage):
             "test": len(drawn.test),
             "test_with_twin_in_train": count_twins(drawn, experiment.isomorphism_classes),
         }
-        return Outcome(digests=write.digests(splits.paths(folder)), result=result, provenance={})
+        digests = write.digests(splits.paths(folder)) | splits.digests_by_size(files)
+        return Outcome(digests=digests, result=result, provenance={})
 
     def finalise(self, experiment: Experiment) -> None:
         """Write the report: protocol, parts, twins and the sample's accuracy histogram."""

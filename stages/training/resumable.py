@@ -17,7 +17,7 @@ class Resumable:
 
     Args:
         experiment: The experiment.
-        index: Index within the stage.
+        key: What the index is (`Stage.key`), for the checkpoint's path.
         execution: Guards what is saved.
         stage: Name of the stage, for the checkpoint's path.
         device: Setting that names the device.
@@ -31,7 +31,7 @@ class Resumable:
     def __init__(
         self,
         experiment: Experiment,
-        index: int,
+        key: int | str,
         execution: Execution,
         stage: str,
         device: str,
@@ -39,11 +39,11 @@ class Resumable:
         matmul_precision: str = "highest",
     ) -> None:
         make_deterministic(threads, matmul_precision)
-        self._experiment, self._index, self._execution = experiment, index, execution
+        self._experiment, self._key, self._execution = experiment, key, execution
         self._device = choose_device(device)
         self._fingerprint = fingerprint(self._device)
         self._resumed_on: list[dict[str, str]] = []
-        self._path = experiment.layout.checkpoint(stage, index)
+        self._path = experiment.layout.checkpoint(stage, key)
 
     def resume(self) -> None:
         """Go on where the checkpoint is, if there is one.
@@ -103,6 +103,7 @@ class ResumableTraining(Resumable):
         self, experiment: Experiment, index: int, execution: Execution, stage: str, training: TrainingConfig
     ) -> None:
         super().__init__(experiment, index, execution, stage, training.device, training.threads)
+        self._index = index
         self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
         architecture = experiment.architectures[index]
         network = build(experiment.space, architecture, experiment.config.task, training.seed)

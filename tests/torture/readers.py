@@ -13,7 +13,17 @@ from pipeline.experiment import load
 from pipeline.registry import STAGES
 from stages.datasets.registry import datasets_in_files
 from stages.labels.nasbench201_api import read_api_file
+from storage_schema.layout import Layout
 from storage_schema.write import object_path
+
+KEYS = {
+    "cae": "maps/0/all/weights",
+    "embed": "maps/0/all",
+    "bigru": "maps/0/all",
+    "baselines": "parameters, in-domain, trial 0",
+    "evaluate": "in-domain/0",
+}
+"""Of index 0, in stages whose results are named after keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +91,7 @@ def readers() -> list[Reader]:
         *(
             Reader(
                 name=f"marker of {stage}",
-                path=f"e/markers/{stage}/00000.json",
+                path=str(Layout(Path("e")).marker(stage, KEYS.get(stage, 0))),
                 kind="json",
                 read=readings.marker(stage),
             )

@@ -107,7 +107,8 @@ def marker(stage: str) -> Callable[[Path], None]:
 def digests(root: Path) -> Any:
     from stages.models.encode import model_digests
 
-    return model_digests(load(root / "e"), "bigru", 0)
+    experiment = load(root / "e")
+    return model_digests(experiment, plan.predicted_by(experiment.config, KEY))
 
 
 def a_lease(root: Path) -> None:
@@ -141,11 +142,11 @@ def failure(root: Path) -> None:
 
 def model(root: Path) -> None:
     experiment = load(root / "e")
-    for folder, stage, index in (
-        (plan.predictor_folder(experiment, KEY), "bigru", 0),
-        (plan.cae_folder(experiment, KEY, "weights"), "cae", 0),
+    for folder, model in (
+        (plan.predictor_folder(experiment, KEY), plan.predicted_by(experiment.config, KEY)),
+        (plan.cae_folder(experiment, KEY, "weights"), plan.trained(experiment.config, KEY, "weights")),
     ):
-        marker = markers.load(experiment.layout.marker(stage, index))
+        marker = markers.load(model.marker(experiment.layout))
         assert marker is not None
         card.read_card(folder, marker.digests)
     FrozenPredictor(experiment, KEY)
@@ -153,8 +154,8 @@ def model(root: Path) -> None:
 
 def seal_model(root: Path) -> None:
     layout = load_layout(root)
-    for folder, marker in (("predictor", "bigru"), ("weights", "cae")):
-        place, path = layout.model("maps/0/all") / folder, layout.marker(marker, 0)
+    for folder, stage, key in (("predictor", "bigru", str(KEY)), ("weights", "cae", f"{KEY}/weights")):
+        place, path = layout.model("maps/0/all") / folder, layout.marker(stage, key)
         with suppress(Exception):
             facts = json.loads((place / "card.json").read_bytes())
             facts["weights_sha256"] = hashlib.sha256((place / "weights.safetensors").read_bytes()).hexdigest()

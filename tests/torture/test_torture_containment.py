@@ -193,5 +193,5 @@ def test_a_job_is_described_without_the_environment(tmp_path: Path, monkeypatch:
     (tmp_path / "srun").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PASSWORD", SECRET)
-    job = Job(task=lambda index: 0, stage="collect", indices=[[0], [1]])
+    job = Job(tasks=[lambda index: 0] * 2, stage="collect", indices=[[0], [1]])
     assert SECRET not in Submitter(tmp_path / "slurm", Resources(), "label").script(job)

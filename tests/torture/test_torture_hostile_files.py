@@ -15,13 +15,14 @@ import pytest
 import readers
 from memory import peak
 from mutations import mutate
-from readers import Reader
+from readers import KEYS, Reader
 from workshop import furnish
 
 from pipeline import cli
 from slurm import controller
 from slurm.errors import SlurmError
 from storage_schema.errors import UserError
+from storage_schema.layout import Layout
 
 ONE_LINE = (UserError, SlurmError, OSError)
 """What `pipeline.cli.main` turns into one line."""
@@ -115,7 +116,8 @@ def _outcome(reader: Reader, workshop: Path, random_: random.Random, others: lis
 def _kept(workshop: Path, reader: Reader) -> dict[Path, bytes]:
     """Everything small that sealing or reading may change, and the file itself."""
     sealed = ["e/identity.json", "e/labels.csv", "e/splits/report.json", "e/leases/collect/00000.json"]
-    sealed += ["e/markers/bigru/00000.json", "e/markers/cae/00000.json", "e/splits/architectures.json"]
+    sealed += [str(Layout(Path("e")).marker(stage, KEYS[stage])) for stage in ("bigru", "cae")]
+    sealed += ["e/splits/architectures.json"]
     sealed += (
         [f"{reader.path.split('/')[0]}/manifest.sha256.json"] if reader.name.startswith("data, ") else []
     )

@@ -30,6 +30,7 @@ SUBMISSION = Submission(
     code="0123456789abcdef",
     submitted=1.5,
     job="12",
+    keys=[["00000", "00001"], ["00002"]],
 )
 
 
