@@ -59,6 +59,10 @@ def scores(method: Method, of: Prefix) -> Array:
 
 def test_methods_are_the_columns_worth_a_row_and_all_aggregates() -> None:
     assert list(METHODS) == [*NAMES, *AGGREGATES]
+    assert (
+        " ".join(NAMES) == "SynFlow GradNorm SNIP NASWOT jacov PNorm"
+    )  # indices of results count on the order
+    assert " ".join(NAMES.values()) == "synflow grad_norm snip naswot jacov pnorm"
     assert set(NAMES.values()) <= set(COLUMNS)
     for method in ZERO_COST:
         assert method.kind == "zero-cost"

@@ -13,15 +13,16 @@ from scipy.stats import spearmanr
 
 from stages.datasets.config import DataConfig
 from stages.datasets.load import load
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import NetworkShape, flops, parameters
-from stages.search_spaces.nasbench201.network import build_network
+from stages.search_spaces.build import build
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 from stages.training.loop import DeviceData
 from stages.zero_cost.batch import draw_batch
 from stages.zero_cost.config import ZeroCostConfig
+from stages.zero_cost.proxy import Subject
 from stages.zero_cost.registry import PROXIES
 
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(channels=16, cells_per_stage=5), ImageTask(classes=10, image_size=32)
 NUMBER = 10
 BOUNDS = {"synflow": 0.97, "grad_norm": 0.8, "snip": 0.8, "naswot": 0.9, "jacov": 0.8}
 """Spearman's correlation of ten pairs; `tests/benchmarks/proxies_beside_published.py` prints that of 400."""
@@ -43,9 +44,9 @@ def published(shared_data: Path) -> list[dict[str, str]]:
 
 def test_parameters_and_flops_equal_the_table_s(published: list[dict[str, str]]) -> None:
     for row in published:
-        genotype = Genotype.parse(row["arch_str"])
-        assert parameters(genotype, SHAPE) == round(1e6 * float(row["params_m"]))
-        assert flops(genotype, SHAPE) == round(1e6 * float(row["flops_m_cifar10"]))
+        ours = SPACE.summarize(row["arch_str"], TASK)
+        assert ours.parameters == round(1e6 * float(row["params_m"]))
+        assert ours.flops == round(1e6 * float(row["flops_m_cifar10"]))
 
 
 @pytest.mark.slow
@@ -55,10 +56,12 @@ def test_proxies_rank_full_size_networks_as_independent_code_does(
     data = DeviceData.of(load(DataConfig(name="cifar10", root=str(cifar_root))), torch.device("cpu"))
     batch, found = draw_batch(data, ZeroCostConfig()), []
     for row in published:
-        network = build_network(Genotype.parse(row["arch_str"]), SHAPE, seed=4)
+        name = row["arch_str"]
+        network = build(SPACE, name, TASK, seed=4)
+        subject = Subject(network=network, space=SPACE, architecture=name, task=TASK)
         scores = dict[str, float]()
-        for name in ("synflow", "gradients", "naswot", "jacov"):
-            scores |= PROXIES[name].compute(network, batch)
+        for proxy in ("synflow", "gradients", "naswot", "jacov"):
+            scores |= PROXIES[proxy].compute(subject, batch)
         found.append(scores)
     for column, bound in BOUNDS.items():
         theirs = [float(row[f"cifar10_{NAMES.get(column, column)}"]) for row in published]

@@ -18,8 +18,8 @@ def jacov(subject: Subject, batch: Batch) -> dict[str, float]:
     import torch
 
     mine = scratch_copy(subject, learns=False)
-    images = batch.images.detach().clone().requires_grad_()
-    total = mine(images).sum()
+    images = batch.images.detach().requires_grad_()
+    total = mine(images.clone()).sum()  # a network may change its input in place
     if not total.requires_grad:
         raise ValueError("the output does not depend on the images")
     return {"jacov": spread(correlations(torch.autograd.grad(total, images)[0]))}

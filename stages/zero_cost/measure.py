@@ -80,13 +80,15 @@ def _attempt(
 ) -> tuple[Mapping[str, float], str]:
     """Return the values, or none of them and the error's text; what the machine lacks is an error of the index.
 
-    What a network itself draws, as Dropout does, follows from the batch's seed.
+    What a network itself draws, as Dropout does, follows from the batch's seed; what it does to its images in place
+    no other proxy sees.
     """
     device = batch.images.device
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(batch.seed)
-            return proxy.compute(prepared(proxy.weights), batch), ""
+            own = replace(batch, images=batch.images.clone())
+            return proxy.compute(prepared(proxy.weights), own), ""
     except OF_THE_MACHINE:
         raise
     except Exception as error:  # a network of any space may be what a proxy cannot look at

@@ -75,7 +75,7 @@ def jacobians(subject: Subject, images: Tensor) -> tuple[Floats, Floats]:
 
     mine = scratch_copy(subject, learns=False, watched=True).eval()
     visits = _follow(mine)
-    logits = mine(images.detach().requires_grad_())
+    logits = mine(images.detach().requires_grad_().clone())  # a network may change its input in place
     position = {name: place for place, (name, _) in enumerate(mine.named_parameters())}
     found = np.zeros((*logits.shape, len(position)))
     outputs = [visit.output for visit in visits]

@@ -29,20 +29,21 @@ from scipy.stats import kendalltau, spearmanr
 from stages.baselines.rank_aggregation import AGGREGATES
 from stages.datasets.config import DataConfig
 from stages.datasets.load import load
-from stages.search_spaces.nasbench201.genotype import Genotype
-from stages.search_spaces.nasbench201.layers import NetworkShape, flops, parameters
-from stages.search_spaces.nasbench201.network import build_network
+from stages.search_spaces.build import build
+from stages.search_spaces.nasbench201.space import NASBench201
+from stages.search_spaces.space import ImageTask
 from stages.training.config import TrainingConfig
 from stages.training.determinism import make_deterministic
 from stages.training.loop import DeviceData
-from stages.zero_cost.batch import Batch, draw_batch
+from stages.zero_cost.batch import draw_batch
 from stages.zero_cost.columns import COLUMNS
 from stages.zero_cost.config import ZeroCostConfig
 from stages.zero_cost.measure import measure
-from stages.zero_cost.registry import PROXIES, Proxy
+from stages.zero_cost.proxy import Batch, Proxy, Subject
+from stages.zero_cost.registry import PROXIES
 
 SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SHAPE = NetworkShape(channels=16, cells_per_stage=5, classes=10, image_size=32)
+SPACE, TASK = NASBench201(channels=16, cells_per_stage=5), ImageTask(classes=10, image_size=32)
 THEIRS = {
     "synflow": "cifar10_synflow",
     "grad_norm": "cifar10_grad_norm",
@@ -76,14 +77,14 @@ def images() -> Batch:
 
 def ours(row: dict[str, str], batch: Batch, proxies: dict[str, Proxy]) -> dict[str, Any]:
     """Compute the columns of one architecture, with seconds of the processor."""
-    genotype = Genotype.parse(row["arch_str"])
-    network = build_network(genotype, SHAPE, TrainingConfig().seed)
+    name = row["arch_str"]
+    network = build(SPACE, name, TASK, TrainingConfig().seed)
+    subject = Subject(network=network, space=SPACE, architecture=name, task=TASK)
     started = time.process_time()
-    measured = measure(network, batch, lambda: None, proxies)
+    measured = measure(subject, batch, lambda: None, proxies)
     found = {name: math.nan if value is None else value for name, value in measured.values.items()}
-    found["complexity"] = float(flops(genotype, SHAPE))
     return {
-        "arch_str": row["arch_str"],
+        "arch_str": name,
         **{name: found.get(name, math.nan) for name in COLUMNS},
         **{f"seconds_{name}": measured.seconds.get(name, 0.0) for name in COLUMNS},
         "processor_seconds": round(time.process_time() - started, 3),
@@ -150,11 +151,12 @@ def table(wanted: list[dict[str, str]], found: list[dict[str, Any]]) -> None:
 
 def closed_forms(wanted: list[dict[str, str]]) -> None:
     """Print whether parameters and FLOPs equal the table's."""
-    for name, function, column in (
-        ("parameters", parameters, "params_m"),
-        ("FLOPs", flops, "flops_m_cifar10"),
+    summaries = [SPACE.summarize(row["arch_str"], TASK) for row in wanted]
+    for name, ours, column in (
+        ("parameters", [each.parameters for each in summaries], "params_m"),
+        ("FLOPs", [each.flops for each in summaries], "flops_m_cifar10"),
     ):
-        found = np.array([function(Genotype.parse(row["arch_str"]), SHAPE) / 1e6 for row in wanted])
+        found = np.array(ours) / 1e6
         theirs = np.array([float(row[column]) for row in wanted])
         print(f"{name}: largest difference {np.abs(found - theirs).max():.1e} million")
 
