@@ -103,6 +103,7 @@ def submit(
         SlurmError: No controller, or it refuses.
     """
     controller.require()
+    experiment.check_space()
     _check_folder(experiment)
     ledger = Ledger(experiment.layout.submissions)
     with ledger.locked():
@@ -153,7 +154,6 @@ class Chain:
         if len(todo) < len(indices):
             self.already[stage.name] = sorted(set(indices) & set(queued))
         if todo:
-            self._experiment.check_space()
             stage.admit(self._experiment)
         arrays, _ = self._cut(stage, todo)
         jobs = [self._submit(self._array(stage, tasks)) for tasks in arrays]

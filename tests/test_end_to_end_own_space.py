@@ -16,7 +16,12 @@ import xarray as xr
 from own_space import SPACE, write_ladder
 from storage_schema.write import file_digests
 
-SETTINGS = ("architectures.number=20", "recording.interval=1", "recording.snapshots=2")
+SETTINGS = (
+    "architectures.number=20",
+    "recording.interval=1",
+    "recording.snapshots=2",
+    "training.batch_size=256",
+)
 
 
 def pipeline(folder: Path, *words: str, code: int = 0) -> str:
