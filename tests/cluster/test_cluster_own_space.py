@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import pytest
 from client import Cluster
+
 from own_space import SPACE, write_ladder
 
 pytestmark = pytest.mark.cluster
 MEMORY = "--sbatch=mem=2500M"
-SETTINGS = ("architectures.number=20", "recording.interval=1", "recording.snapshots=2", "training.batch_size=256")
+SETTINGS = (
+    "architectures.number=20",
+    "recording.interval=1",
+    "recording.snapshots=2",
+    "training.batch_size=256",
+)
 
 
 def test_every_stage_of_an_own_space(cluster: Cluster) -> None:
