@@ -78,6 +78,15 @@ def test_finished_indices_tell_of_those_to_come(smoke: Experiment) -> None:
     assert (expected.measured, expected.seconds, expected.bytes) == (True, 8.0, 2 * size)
 
 
+@pytest.mark.parametrize(
+    "seconds", [[1], {"training": 1}, "1", None, {"training": [-1]}, {"training": [1e999]}]
+)
+def test_seconds_that_are_none_are_a_damaged_marker(seconds: object, smoke: Experiment) -> None:
+    finish(smoke, "collect", 0, {"seconds": seconds})
+    with pytest.raises(markers.MarkerError, match="is not a readable marker"):
+        forecast(smoke, STAGES["collect"], [1])
+
+
 def test_each_kind_is_told_of_by_its_own(smoke: Experiment) -> None:
     class Two(Stage):
         name = "two"
