@@ -129,7 +129,7 @@ Edit = Callable[[str], str]
 @pytest.mark.parametrize(
     ("space", "edit", "says"),
     [
-        ("ladders:Ladder", str, "no module 'ladders'"),
+        ("ladders:Ladder", str, "No module named 'ladders'"),
         ("ladder:Stairs", str, "no attribute 'Stairs'"),
         ("ladder:Network", str, "no subclass of stages.search_spaces.space.SearchSpace"),
         ("nasbench210", str, "did you mean nasbench201?"),
