@@ -105,7 +105,7 @@ def _marked(experiment: Experiment, stage: Stage, index: int, identities: Identi
         text = f"{where}: the marker is of {marker.stage} {marker.index}, {marker.identity}; {again}"
         yield Finding(stage=stage.name, index=index, paths=everything, text=text)
         return
-    found = stage.digests(experiment, marker)
+    found = stage.digests(experiment, replace(marker, index=index))  # where it is now
     for name, state in _states(marker.digests, found, files).items():
         text = f"{where}: {name} {state}; {again}"
         yield Finding(stage=stage.name, index=index, paths=everything, text=text)

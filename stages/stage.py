@@ -326,5 +326,8 @@ class Stage(Protocol):
         return {}
 
     def digests(self, experiment: Experiment, marker: Marker) -> dict[str, str]:
-        """Return digests of what is on disk now of a finished index, by the names in its marker."""
+        """Return digests of what is on disk now of a finished index, by the names in its marker.
+
+        The marker has the index that it has now, not the one that it was finished at.
+        """
         return digests(self.files(experiment, marker.index))

@@ -133,7 +133,7 @@ class Lease:
             current = read(self._path)
             if current is None or current.token != self.owner.token:
                 taker = "nobody" if current is None else f"process {current.pid} on {current.host}"
-                raise LeaseLostError(f"{self._path.stem} was taken over by {taker}; nothing more is written")
+                raise LeaseLostError(f"it was taken over by {taker}; nothing more is written")
             yield
 
     def renew(self) -> None:

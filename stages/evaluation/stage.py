@@ -127,9 +127,9 @@ class EvaluateStage(Stage):
         path = self.files(experiment, index)["scores"]
         if markers.load(mine.marker(experiment.layout)) is None or not path.is_dir():
             return False
-        kept = open_derived(path, self.name, schema.SCORES).attrs["settings"]
-        ways = (self.settings(experiment, index), self.settings_before_keys(experiment, index))
-        return _sorted(kept) in [_sorted(json.dumps(dict(way))) for way in ways]
+        kept = _sorted(open_derived(path, self.name, schema.SCORES).attrs["settings"])
+        ways = (self.settings, self.settings_before_keys)
+        return any(kept == _sorted(json.dumps(dict(way(experiment, index)))) for way in ways)
 
     def shared(self, experiment: Experiment) -> dict[str, Path]:
         """Tables and pictures, of every source there ever was."""
