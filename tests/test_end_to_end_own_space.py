@@ -142,7 +142,7 @@ Edit = Callable[[str], str]
         ),
         (
             "ladder:Ladder",
-            lambda text: text.replace("torch.ones(1)", "torch.tensor([float(id(self))])"),
+            lambda text: text.replace("torch.ones(1)", "torch.tensor([float(id(self) % 99991)])"),
             "builds two different networks from 'ladder-053301' (unused)",
         ),
         (
