@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 from rich.console import Console
 
 from pipeline import predict as prediction
@@ -288,13 +289,13 @@ def test_a_target_of_other_maps_is_refused(source: Experiment, target: Experimen
         prediction.rank(other, model, None)
 
 
-def test_a_target_of_another_schema_is_refused(source: Experiment, target: Experiment) -> None:
-    path = target.layout.dynamics / "zarr.json"
-    text = path.read_text()
-    assert '"schema_version": 1' in text
-    path.write_text(text.replace('"schema_version": 1', '"schema_version": 0'))
+def test_a_target_of_other_features_is_refused(source: Experiment, target: Experiment) -> None:
+    features = zarr.open_group(target.layout.dynamics, mode="r+")["feature"]
+    features[:] = features[:][::-1]  # type: ignore[index]
     model = prediction.find_model(str(source.layout.root), None, "maps")
-    with pytest.raises(ModelError, match="schema_version: 1 at the source, 0 at the target"):
+    with pytest.raises(
+        ModelError, match=r"features: \['mean', .* at the source, \['quantiles', .* at the target"
+    ):
         prediction.rank(target, model, None)
 
 

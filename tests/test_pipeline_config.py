@@ -155,7 +155,7 @@ def test_the_identity_depends_on_plan_data_and_versions(monkeypatch: pytest.Monk
         return str(identity_record(ExperimentConfig(), plan, data)["identity"])
 
     found = [identity(), identity(plan=b"other"), identity(data="other")]
-    monkeypatch.setattr(config, "NUMERICS_VERSION", 99)
+    monkeypatch.setattr(config.training, "NUMERICS_VERSION", 99)
     found.append(identity())
     monkeypatch.setattr(config.schema, "VERSION", 99)
     assert len({*found, identity()}) == 5
