@@ -28,7 +28,10 @@ STAGES = ["collect", "zero-cost", "labels", "split", "cae", "embed", "bigru", "b
 
 def pipeline(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        print(f"pipeline {' '.join(words)}: exit code {ran.returncode}\n{ran.stderr}", flush=True)
+    return ran
 
 
 def done(root: Path) -> dict[str, str]:
@@ -86,7 +89,7 @@ def fresh(before: Path, root: Path, networks: int) -> Iterator[tuple[str, bool]]
     for index in range(networks):
         then, now = (file_digests(each / "dynamics.zarr", index) for each in (before, root))
         for name in then:
-            yield f"network {index}, {name}: equal digests", then[name] == now[name]
+            yield f"network {index}, {name}: equal digests", then[name] == now.get(name)
 
 
 def main() -> int:
