@@ -123,7 +123,7 @@ def read_identity(path: Path) -> IdentityRecord:
     """
     try:
         record: IdentityRecord = documents.load(path, IdentityRecord)
-        versions = recorded_versions(record)
+        versions, _ = recorded_versions(record), plans(record)
         found = _hash({key: record[key] for key in ("settings", "plan", "data")})
     except (ValueError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
         raise ExperimentError(f"{path} is damaged ({error!r}); restore it from a copy") from error
