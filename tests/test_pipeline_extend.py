@@ -243,7 +243,7 @@ def test_the_paper_s_sample_is_another_for_each_number(tmp_path: Path) -> None:
 def test_nothing_is_extended_while_something_runs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, before = load(root).layout, contents(root)
     held = lease.Lease.acquire(layout.lease("labels", 2), layout.lease_lock("labels"), 2)
-    with pytest.raises(ExperimentError, match=rf"labels 2 is being computed by process {os.getpid()} on"):
+    with pytest.raises(ExperimentError, match=rf"labels 00002 is being computed by process {os.getpid()} on"):
         extend(root, 6)
     held.release(finished=True)
     task = QueuedTask(

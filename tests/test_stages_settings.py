@@ -94,9 +94,11 @@ def test_an_experiment_with_a_late_setting_keeps_it(tmp_path: Path, monkeypatch:
 
 
 def renamed(monkeypatch: pytest.MonkeyPatch, kind: Any = Renamed) -> None:
-    sections = {("predictor" if name == "bigru" else name): k for name, k in config.SECTIONS.items()}
-    monkeypatch.setattr(config, "SECTIONS", sections | {"predictor": kind})
-    fields = [(name, Any, dataclasses.field(default_factory=k)) for name, k in config.SECTIONS.items()]
+    for table in ("SECTIONS", "OWN"):
+        sections = {("predictor" if name == "bigru" else name): k for name, k in vars(config)[table].items()}
+        monkeypatch.setattr(config, table, sections | {"predictor": kind})
+    fields = [(name, Any, dataclasses.field(default_factory=k)) for name, k in config.OWN.items()]
+    fields.append(("brought", Any, dataclasses.field(default=())))
     made = dataclasses.make_dataclass("Made", fields, frozen=True, kw_only=True)
     monkeypatch.setattr(config, "ExperimentConfig", made)
 
