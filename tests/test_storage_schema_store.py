@@ -175,12 +175,11 @@ def test_maps_read_beside_a_writer_are_whole_and_never_missing(store: Path) -> N
     expected = {kind: FeatureMaps(store, kind)[0, 0] for kind in schema.KINDS}  # stands in every rewrite
     maps, reads, end = {kind: FeatureMaps(store, kind) for kind in schema.KINDS}, 0, time.monotonic() + 3
     with rewriting(store):
-        while time.monotonic() < end:
+        while reads < 20 or time.monotonic() < end:  # a busy machine takes its time
             for kind in schema.KINDS:
                 assert np.array_equal(maps[kind][0, 0], expected[kind])
             assert written(store, [0])[0, 0]
             reads += 1
-    assert reads > 20
 
 
 def test_opening_reads_no_maps(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
