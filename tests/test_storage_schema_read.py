@@ -162,13 +162,12 @@ def test_a_reader_beside_a_writer_sees_whole_snapshots(tmp_path: Path) -> None:
                 writer.write("weights", growing)
     try:
         end, seen = time.monotonic() + 4, 0
-        while time.monotonic() < end:
+        while seen < 20 or time.monotonic() < end:  # a busy machine takes its time
             found = xr.open_zarr(path)["weights"][0].values
             for k in range(5):
                 nothing = np.isnan(found[k]).all()
                 assert nothing or np.array_equal(found[k], whole[k], equal_nan=True)
                 seen += not nothing
-        assert seen > 20
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
