@@ -181,7 +181,7 @@ def test_a_plan_that_was_changed_is_refused_in_either_part(root: Path) -> None:
         (3, "has 4 architectures; name a larger number"),
         (
             NUM_GENOTYPES + 1,
-            f"number = {NUM_GENOTYPES + 1} is above the largest value allowed, {NUM_GENOTYPES}",
+            f"architectures.number = {NUM_GENOTYPES + 1} is more than slice 0 holds; use at most {NUM_GENOTYPES}",
         ),
     ],
 )
