@@ -20,14 +20,18 @@ from pipeline.execute import IndexTask
 from pipeline.forecast import Forecast, forecast
 from pipeline.queue_view import Place, QueueView
 from pipeline.run import missing_indices, progress_bar, summary
+from pipeline.sections import SLURM
 from pipeline.status import stage_status, with_queue
 from slurm import controller
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
 from slurm.resources import Resources, parse_options, profile
 from slurm.submit import Job, Submitter, clear_abandoned, cut
+from stages.experiment import Experiment
 from stages.search_spaces import own_code
-from stages.stage import Experiment, Stage
+from stages.search_spaces.chosen import check_space
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.stage import Stage
 from storage_schema.errors import UserError
 
 SHORT_SECONDS = 30.0
@@ -103,7 +107,7 @@ def submit(
         SlurmError: No controller, or it refuses.
     """
     controller.require()
-    experiment.check_space()
+    check_space(experiment)
     _check_folder(experiment)
     ledger = Ledger(experiment.layout.submissions)
     with ledger.locked():
@@ -131,7 +135,7 @@ class Chain:
             _label(experiment),
             max_parallel=options.max_parallel,
             max_failures=options.max_failures,
-            own=own_code.modules(experiment.config.architectures.space),
+            own=own_code.modules(experiment.settings(ArchitecturesConfig).space),
         )
         self._limits, self._view = controller.limits(), QueueView.of(experiment)
         self.after: list[str] = []
@@ -315,7 +319,7 @@ def _check_folder(experiment: Experiment) -> None:
 
 def _experiment_settings(experiment: Experiment) -> dict[str, Any]:
     path = experiment.layout.config
-    return dict(config.read_tree(path).get(config.SLURM, {})) if path.is_file() else {}
+    return dict(config.read_tree(path).get(SLURM, {})) if path.is_file() else {}
 
 
 def _user_settings() -> dict[str, Any]:

@@ -11,40 +11,14 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from pipeline.presets import FOLDER, preset_names
-from pipeline.registry import STAGES
-from stages.settings import ConfigError, first_key, former_names, identity_settings
-from stages.stage import COLLECTION, ExperimentConfig, Stage
+from pipeline.sections import COLLECTION, SECTIONS, SLURM
+from stages.settings import ConfigError, Settings, first_key, former_names, identity_settings
 from stages.training import config as training
 from storage_schema import documents, schema
 
 Tree = dict[str, dict[str, Any]]
-SLURM = "slurm"
-"""Section of sbatch's options, which `slurm.resources` checks; it decides no result."""
 VERSIONS = ("schema_version", "numerics_version")
 """What an identity holds besides the settings."""
-
-
-def brought(stages: Iterable[Stage]) -> dict[str, Any]:
-    """Return the classes of the sections that stages bring, by section.
-
-    Raises:
-        ConfigError: A section of that name is there already.
-    """
-    found: dict[str, Any] = {}
-    for stage in stages:
-        kind = stage.config
-        if kind is not None:
-            if {SLURM: None, **OWN, **found}.get(kind.SECTION, kind) is not kind:
-                raise ConfigError(
-                    f"stage {stage.name} brings a section [{kind.SECTION}], and there is another; rename its SECTION"
-                )
-            found[kind.SECTION] = kind
-    return found
-
-
-OWN: dict[str, Any] = get_type_hints(ExperimentConfig)
-del OWN["brought"]
-SECTIONS: dict[str, Any] = OWN | brought(STAGES.values())
 
 
 def preset(name: str) -> Tree:
@@ -58,7 +32,7 @@ def preset(name: str) -> Tree:
     return tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
 
 
-def read(path: Path) -> ExperimentConfig:
+def read(path: Path) -> Settings:
     """Read `experiment.toml`.
 
     Raises:
@@ -81,7 +55,7 @@ def read_tree(path: Path) -> Tree:
         raise ConfigError(f"{path} is not valid TOML: it is nested too deep; correct it") from None
 
 
-def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
+def resolve(tree: Mapping[str, Any]) -> Settings:
     """Turn sections of settings into a checked configuration; what is not said is the default.
 
     Raises:
@@ -94,15 +68,14 @@ def resolve(tree: Mapping[str, Any]) -> ExperimentConfig:
             raise ConfigError(f"unknown section [{section}]{_nearest(section, (*SECTIONS, SLURM))}")
         if not isinstance(tree[section], dict):
             raise ConfigError(f"{section} = {tree[section]!r} is not a section; write [{section}]")
-    parts = {}
+    parts = []
     for section, kind in SECTIONS.items():
         known = [field.name for field in dataclasses.fields(kind)]
         for key in tree.get(section, {}):
             if key not in known:
                 raise ConfigError(f"unknown key {section}.{key}{_nearest(f'{section}.{key}', all_keys())}")
-        parts[section] = kind(**tree.get(section, {}))
-    own = {section: parts.pop(section) for section in OWN}
-    return ExperimentConfig(**own, brought=tuple(parts.values()))
+        parts.append(kind(**tree.get(section, {})))
+    return Settings(tuple(parts))
 
 
 def with_settings(tree: Tree, settings: Iterable[str]) -> Tree:
@@ -187,40 +160,42 @@ def versions() -> dict[str, int]:
     return {"schema_version": schema.VERSION, "numerics_version": training.NUMERICS_VERSION}
 
 
-def scientific(config: ExperimentConfig, of: Mapping[str, int] | None = None) -> dict[str, Any]:
+def scientific(settings: Settings, of: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Return every setting that decides what is collected, by `section.key`, with schema and numerics versions.
 
     Args:
-        config: The settings.
+        settings: All of them.
         of: The versions; None: this code's.
     """
     values: dict[str, Any] = {**(of or versions())}
-    for section in COLLECTION:
-        values |= identity_settings(getattr(config, section))
+    for kind in COLLECTION:
+        values |= identity_settings(settings(kind))
     return values
 
 
 def defaults() -> dict[str, Any]:
     """Return the default of every setting that decides what is collected, by the name that it has in identities."""
-    kinds = [SECTIONS[section] for section in COLLECTION]
-    return {first_key(kind, field): field.default for kind in kinds for field in dataclasses.fields(kind)}
+    return {
+        first_key(kind, field): field.default for kind in COLLECTION for field in dataclasses.fields(kind)
+    }
 
 
-def to_tree(config: ExperimentConfig) -> Tree:
+def to_tree(settings: Settings) -> Tree:
     """Return every setting, by section and key."""
-    return {section: dataclasses.asdict(config.section(kind)) for section, kind in SECTIONS.items()}
+    return {section: dataclasses.asdict(settings(kind)) for section, kind in SECTIONS.items()}
 
 
-def to_toml(config: ExperimentConfig, heading: str, slurm: Mapping[str, Any]) -> str:
+def to_toml(settings: Settings, heading: str, slurm: Mapping[str, Any]) -> str:
     """Write every setting, each with its comment, below a first line; last, the options of sbatch."""
+    fixed = ", ".join(kind.SECTION for kind in COLLECTION)
     lines = [
         heading,
         "# Everything here that is not marked 'path' decides results.",
-        f"# The sections {', '.join(COLLECTION)} are fixed once the experiment is made; the others may change,",
+        f"# The sections {fixed} are fixed once the experiment is made; the others may change,",
         "# and the stages they belong to are then run again.",
     ]
     for section, kind in SECTIONS.items():
-        part = config.section(kind)
+        part = settings(kind)
         lines += ["", f"[{section}]"]
         for field in dataclasses.fields(part):
             mark = "" if field.metadata["identity"] else " (path or place: not part of the identity)"

@@ -23,7 +23,7 @@ from slurm import controller
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger
 from slurm.submit import Job, Submitter, cut
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from stages.training.device_check import devices
 from storage_schema import documents, durable
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import lease, markers
 from storage_schema.layout import file_name
 

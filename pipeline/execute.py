@@ -22,7 +22,9 @@ from pipeline.registry import STAGES
 from pipeline.status import failed_in
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.task import EXIT_FAILED
-from stages.stage import Execution, Experiment, Stage, Stopped
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import check_space
+from stages.stage import Execution, Stage, Stopped
 from storage_schema import durable, legacy, markers
 from storage_schema.errors import UserError
 from storage_schema.layout import file_name
@@ -134,7 +136,7 @@ def _attempt(
     try:
         if identities.done(stage, index):
             return EXIT_DONE
-        experiment.check_space()
+        check_space(experiment)
         stage.admit(experiment)
         _check_inputs(identities, stage, index)
         lease = _acquire(experiment, stage, index)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline import config
+from pipeline.identity import parts
 from pipeline.record import (
     ExperimentError,
     IdentityRecord,
@@ -28,12 +29,18 @@ from pipeline.record import (
     with_number,
     written,
 )
+from pipeline.sections import SLURM
+from stages.datasets.config import DataConfig
 from stages.datasets.load import content_digest
+from stages.experiment import Experiment
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
 from stages.search_spaces import own_code, registry
+from stages.search_spaces.chosen import task_of
+from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.sample import draw
-from stages.stage import Experiment, ExperimentConfig
+from stages.settings import Settings
+from stages.training.config import TrainingConfig
 from storage_schema import create, durable, markers
 from storage_schema.layout import Layout
 
@@ -66,15 +73,15 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
     resolved = config.resolve(tree)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ExperimentError(f"{root} exists and is not empty; choose another directory")
-    data_digest = content_digest(resolved.data)
-    labels = known_labels(resolved.labels)
-    names = draw(resolved.architectures, labels, resolved.data.name)
+    data_digest = content_digest(resolved(DataConfig))
+    labels = known_labels(resolved(LabelsConfig))
+    names = draw(resolved(ArchitecturesConfig), labels, resolved(DataConfig).name)
     _try_own_space(resolved, names)
     plan, layout = _plan_csv(names, labels), Layout(root)
     record = identity_record(resolved, plan, data_digest)
     files = {
         layout.config.name: config.to_toml(
-            resolved, f"# Made from preset {preset}.", tree.get(config.SLURM, {})
+            resolved, f"# Made from preset {preset}.", tree.get(SLURM, {})
         ).encode(),
         layout.plan.name: plan,
         layout.identity.name: written(record),
@@ -97,7 +104,7 @@ def load(root: Path) -> Experiment:
     resolved = config.read(layout.config)
     check_settings(record, as_made(record, resolved), str(layout.config))
     plan = _planned(layout, resolved)
-    if plan_digest(plan) != plans(record)[resolved.architectures.number]:
+    if plan_digest(plan) != plans(record)[resolved(ArchitecturesConfig).number]:
         raise ExperimentError(f"{layout.plan} is not the plan the experiment was made with; restore it")
     create.recover(layout.dynamics)
     return _experiment(layout, resolved, plan, record)
@@ -115,16 +122,16 @@ def change(root: Path, settings: Sequence[str], *, write: bool = True) -> Experi
         ExperimentError: A setting decides what is collected.
     """
     before, path = load(root), Layout(root).config
-    slurm = config.read_tree(path).get(config.SLURM, {})
-    tree = config.with_settings({**config.to_tree(before.config), config.SLURM: slurm}, settings)
+    slurm = config.read_tree(path).get(SLURM, {})
+    tree = config.with_settings({**config.to_tree(before.settings), SLURM: slurm}, settings)
     resolved, record = config.resolve(tree), read_identity(before.layout.identity)
     check_settings(record, as_made(record, resolved), f"{root}, as --set asks")
     # The number it was made with may be said again, as in the command that made it, and takes nothing back.
-    resolved = with_number(resolved, before.config.architectures.number)
-    if write and (resolved != before.config or tree[config.SLURM] != slurm):
+    resolved = with_number(resolved, before.settings(ArchitecturesConfig).number)
+    if write and (resolved != before.settings or tree[SLURM] != slurm):
         first = path.read_text(encoding="utf-8").partition("\n")[0]
-        durable.write(path, config.to_toml(resolved, first, tree[config.SLURM]).encode())
-    return replace(before, config=resolved)
+        durable.write(path, config.to_toml(resolved, first, tree[SLURM]).encode())
+    return replace(before, settings=resolved)
 
 
 def damaged_files(root: Path) -> dict[Path, bytes]:
@@ -139,11 +146,11 @@ def damaged_files(root: Path) -> dict[Path, bytes]:
         record = read_identity(layout.identity)
     except (ExperimentError, FileNotFoundError):
         record = None
-    number = resolved.architectures.number
+    number = resolved(ArchitecturesConfig).number
     if record is not None and plan_digest(_planned(layout, resolved)) == plans(record).get(number):
         return {}
     drawn = drawn_plan(resolved)
-    data = content_digest(resolved.data) if record is None else record["data"]
+    data = content_digest(resolved(DataConfig)) if record is None else record["data"]
     made = _identity_of_markers(layout) if record is None else record["identity"]
     fresh = next(
         (each for each in possible_records(resolved, drawn, data) if made in (None, each["identity"])), None
@@ -178,31 +185,30 @@ def check_preset(root: Path, preset: str, settings: Sequence[str]) -> None:
     """
     asked = config.resolve(config.with_settings(config.preset(preset), settings))
     opened, record = load(root), read_identity(Layout(root).identity)
-    kept = {"settings": as_made(record, opened.config)}
+    kept = {"settings": as_made(record, opened.settings)}
     check_settings(kept, as_made(record, asked), f"{root} and preset {preset}")
 
 
-def _experiment(
-    layout: Layout, resolved: ExperimentConfig, plan: bytes, record: IdentityRecord
-) -> Experiment:
-    names, labels = _read_plan(layout.plan, plan, resolved.architectures.number)
+def _experiment(layout: Layout, resolved: Settings, plan: bytes, record: IdentityRecord) -> Experiment:
+    names, labels = _read_plan(layout.plan, plan, resolved(ArchitecturesConfig).number)
     return Experiment(
         layout=layout,
-        config=resolved,
+        settings=resolved,
         identity=record["identity"],
         architectures=names,
         planned_labels=labels,
         data_digest=record["data"],
         open_other=load,
+        parts_of=parts,
         space_code=json.dumps(registry.recorded(record["settings"])),
         **recorded_versions(record),
     )
 
 
-def with_plan(experiment: Experiment, resolved: ExperimentConfig, plan: bytes) -> Experiment:
+def with_plan(experiment: Experiment, resolved: Settings, plan: bytes) -> Experiment:
     """Return the experiment with other settings and the plan that belongs to them."""
-    names, labels = _read_plan(experiment.layout.plan, plan, resolved.architectures.number)
-    return replace(experiment, config=resolved, architectures=names, planned_labels=labels)
+    names, labels = _read_plan(experiment.layout.plan, plan, resolved(ArchitecturesConfig).number)
+    return replace(experiment, settings=resolved, architectures=names, planned_labels=labels)
 
 
 def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], tuple[float | None, ...]]:
@@ -221,29 +227,29 @@ def _read_plan(path: Path, plan: bytes, number: int) -> tuple[tuple[str, ...], t
     return names, labels
 
 
-def _planned(layout: Layout, resolved: ExperimentConfig) -> bytes:
+def _planned(layout: Layout, resolved: Settings) -> bytes:
     """Return the plan on disk as far as it is the experiment's: an extension that was killed has left a longer one."""
     plan = layout.plan.read_bytes() if layout.plan.is_file() else b""
-    return first_rows(plan, resolved.architectures.number)
+    return first_rows(plan, resolved(ArchitecturesConfig).number)
 
 
-def _try_own_space(resolved: ExperimentConfig, names: Sequence[str]) -> None:
-    section = resolved.architectures
+def _try_own_space(resolved: Settings, names: Sequence[str]) -> None:
+    section = resolved(ArchitecturesConfig)
     if own_code.is_own(section.space):
         from stages.search_spaces.trial import try_space
 
         space = registry.open_space(section.space, section.channels, section.cells_per_stage)
-        try_space(space, names, resolved.task, resolved.training.seed)
+        try_space(space, names, task_of(resolved), resolved(TrainingConfig).seed)
 
 
-def drawn_plan(resolved: ExperimentConfig) -> bytes:
+def drawn_plan(resolved: Settings) -> bytes:
     """Draw the plan that settings lead to.
 
     Raises:
         UserError: There are not so many architectures, or the label table is not right.
     """
-    labels = known_labels(resolved.labels)
-    return _plan_csv(draw(resolved.architectures, labels, resolved.data.name), labels)
+    labels = known_labels(resolved(LabelsConfig))
+    return _plan_csv(draw(resolved(ArchitecturesConfig), labels, resolved(DataConfig).name), labels)
 
 
 def known_labels(labels: LabelsConfig) -> dict[str, float] | None:

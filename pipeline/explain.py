@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pipeline.queue_view import Place, QueueView
 from pipeline.status import StageStatus, read_failure, stage_status, with_queue
 from slurm.controller import MOVED, QueuedTask
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import lease
 
 WAITING = {

@@ -17,9 +17,13 @@ from pipeline.experiment import drawn_plan, load, with_plan
 from pipeline.queue_view import QueueView
 from pipeline.record import ExperimentError, plan_digest, read_identity, with_number, written
 from pipeline.registry import STAGES
+from pipeline.sections import SLURM
 from slurm.ledger import Ledger
 from stages.collect.stage import CollectStage
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.labels.config import LabelsConfig
+from stages.search_spaces.chosen import check_space
+from stages.search_spaces.config import ArchitecturesConfig
 from storage_schema import durable, lease
 from storage_schema.layout import Layout
 
@@ -92,9 +96,9 @@ def _longer(before: Experiment, number: int) -> tuple[Experiment, bytes]:
         raise ExperimentError(
             f"--number {number}: {layout.root} has {there} architectures; name a larger number"
         )
-    before.check_space()
+    check_space(before)
     COLLECT.admit(before)
-    settings = with_number(before.config, number)
+    settings = with_number(before.settings, number)
     plan = drawn_plan(settings)
     rows = zip(
         layout.plan.read_text("utf-8").splitlines()[: there + 1], plan.decode().splitlines(), strict=False
@@ -109,9 +113,9 @@ def _longer(before: Experiment, number: int) -> tuple[Experiment, bytes]:
 
 
 def _why(experiment: Experiment) -> str:
-    if experiment.config.architectures.sample == "paper":
+    if experiment.settings(ArchitecturesConfig).sample == "paper":
         return 'architectures.sample = "paper" spreads each number in its own way; make another experiment'
-    if experiment.config.labels.source != "training":
+    if experiment.settings(LabelsConfig).source != "training":
         return "labels.table is not the table that it was made with; name that one"
     return "its search space now draws others; use the version that it was made with"
 
@@ -125,6 +129,6 @@ def _write(before: Experiment, after: Experiment, plan: bytes) -> None:
     known = [each for each in record.get("extended", []) if each["number"] <= there]
     record["extended"] = [*known, {"number": len(after.architectures), "plan": plan_digest(plan)}]
     durable.write(layout.identity, written(record))
-    slurm = config.read_tree(layout.config).get(config.SLURM, {})
+    slurm = config.read_tree(layout.config).get(SLURM, {})
     heading = layout.config.read_text("utf-8").partition("\n")[0]
-    durable.write(layout.config, config.to_toml(after.config, heading, slurm).encode())
+    durable.write(layout.config, config.to_toml(after.settings, heading, slurm).encode())

@@ -13,7 +13,8 @@ from typing import Any
 from pipeline.array_spec import format_array
 from pipeline.entries import Entries
 from pipeline.run import RunOptions, missing_indices, worker_count
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import legacy, markers
 
 SAMPLE = 32

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pipeline.entries import Entries, stem
 from pipeline.identity import Identities
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import durable, lease, markers, write
 
 INDEX = -1

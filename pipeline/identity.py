@@ -14,7 +14,8 @@ from typing import Any
 
 from pipeline.entries import Entries
 from pipeline.registry import STAGES
-from stages.stage import Experiment, Input, Stage, whole
+from stages.experiment import Experiment, Part
+from stages.stage import Input, Stage, whole
 from storage_schema import legacy, markers
 from storage_schema.markers import Marker
 
@@ -62,10 +63,17 @@ class Identities:
 
     def done(self, stage: Stage, index: int) -> bool:
         """Tell whether an index is done with the settings and inputs of now."""
+        return self.finished(stage, index) is not None
+
+    def finished(self, stage: Stage, index: int) -> Marker | None:
+        """Return the marker of an index that is done with the settings and inputs of now; None where it is not."""
         marker = self._marker(stage, index)
         if marker is None:
-            return False
-        return marker.identity == self.of(stage, index) or marker.identity == self._before_keys(stage, index)
+            return None
+        current = marker.identity == self.of(stage, index) or marker.identity == self._before_keys(
+            stage, index
+        )
+        return marker if current else None
 
     def waits_for(self, stage: Stage, index: int) -> list[Input]:
         """Return the inputs of an index that are not done."""
@@ -84,6 +92,18 @@ class Identities:
             own = marker is not None and marker.is_of(stage.name, index, key)
             self._markers[place] = marker if own else None
         return self._markers[place]
+
+
+def parts(experiment: Experiment, stage: str, facts: Mapping[str, Any]) -> list[Part]:
+    """Return the indices of a stage of which it says these facts; see `Experiment.parts`."""
+    identities, of = Identities(experiment), STAGES[stage]
+    found = []
+    for index in range(of.num_tasks(experiment)):
+        said = of.facts(experiment, index)
+        if facts.items() <= said.items():
+            key, marker = of.key(experiment, index), identities.finished(of, index)
+            found.append(Part(stage=stage, index=index, key=key, facts=said, marker=marker))
+    return found
 
 
 class DoneCounter:

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.registry import STAGES
 from pipeline.status import stage_status
+from stages.experiment import Experiment
 from stages.settings import ConfigError
-from stages.stage import Experiment
 from storage_schema import markers
 from storage_schema.read import open_dynamics, reading
 

@@ -15,11 +15,14 @@ import numpy as np
 from pipeline.experiment import load
 from pipeline.identity import Identities
 from pipeline.registry import STAGES
-from stages.inputs.variants import find
-from stages.models import plan
-from stages.models.plan import ModelKey
+from stages.experiment import Experiment
+from stages.nap2.feature_maps.config import InputsConfig
+from stages.nap2.feature_maps.variants import find
+from stages.nap2.models import plan
+from stages.nap2.models.plan import ModelKey
+from stages.recording.config import RecordingConfig
 from stages.settings import ConfigError
-from stages.stage import Experiment
+from stages.splits.config import SplitsConfig
 from storage_schema import durable
 from storage_schema.errors import UserError
 from storage_schema.read import written
@@ -60,17 +63,17 @@ def find_model(using: str, size: str | None, variant: str) -> Model:
     if not (path / "experiment.toml").is_file() and path.name.isdecimal():
         path, trial = path.parent, int(path.name)
     source = load(path)
-    config = source.config
+    settings = source.settings
     seen = find(variant)
-    if seen is None or seen not in config.inputs.chosen:
-        raise PredictError(f"--variant {variant}: {path} has {config.inputs.variants}")
-    sizes = config.splits.train_sizes
+    if seen is None or seen not in settings(InputsConfig).chosen:
+        raise PredictError(f"--variant {variant}: {path} has {settings(InputsConfig).variants}")
+    sizes = settings(SplitsConfig).train_sizes
     if size is not None and size not in sizes:
         raise PredictError(f"--size {size}: {path} has {', '.join(sizes)}")
-    if trial >= config.splits.num_trials:
-        raise PredictError(f"--using {using}: {path} has trials 0-{config.splits.num_trials - 1}")
+    if trial >= settings(SplitsConfig).num_trials:
+        raise PredictError(f"--using {using}: {path} has trials 0-{settings(SplitsConfig).num_trials - 1}")
     key = ModelKey(seen, trial, size or sizes[-1])
-    index = plan.predictors(config).index(key)
+    index = plan.predictors(settings).index(key)
     if not Identities(source).done(STAGES["bigru"], index):
         raise PredictError(
             f"{path}: model {key} is not trained with its settings of now; "
@@ -86,9 +89,9 @@ def rank(target: Experiment, model: Model, snapshots: int | None) -> Ranking:
         PredictError: The target has not so many snapshots, or no architecture has them.
         ModelError: The model is damaged or does not fit the target.
     """
-    from stages.models.predict import most_snapshots, predict
+    from stages.nap2.models.predict import most_snapshots, predict
 
-    most = target.config.recording.snapshots
+    most = target.settings(RecordingConfig).snapshots
     count = most if snapshots is None else snapshots
     if count > most:
         raise PredictError(f"--snapshots {count}: {target.layout.root} has {most}")
@@ -108,7 +111,7 @@ def rank(target: Experiment, model: Model, snapshots: int | None) -> Ranking:
     facts = {
         "model": f"{model.source.layout.root} {model.key}",
         "snapshots": count,
-        "mini_batches": target.config.recording.steps[count],
+        "mini_batches": target.settings(RecordingConfig).steps[count],
         "architectures": len(rows),
         "not_collected_yet": len(there) - len(rows),
     }

@@ -15,7 +15,7 @@ from slurm import controller
 from slurm.controller import MOVED, NEVER, Account, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
-from stages.stage import Experiment
+from stages.experiment import Experiment
 
 LOG_BYTES = 64_000
 MEMORY_LINES = 10

@@ -12,7 +12,8 @@ from typing import Any, Final, TypedDict
 
 from pipeline import config
 from stages.search_spaces import registry
-from stages.stage import ExperimentConfig
+from stages.search_spaces.config import ArchitecturesConfig
+from stages.settings import Settings
 from storage_schema import documents
 from storage_schema.errors import UserError
 
@@ -66,7 +67,7 @@ def check_settings(record: Mapping[str, Any], settings: Mapping[str, Any], where
 
 
 def identity_record(
-    resolved: ExperimentConfig, plan: bytes, data_digest: str, versions: Mapping[str, int] | None = None
+    resolved: Settings, plan: bytes, data_digest: str, versions: Mapping[str, int] | None = None
 ) -> IdentityRecord:
     """Return what decides results, and its hash.
 
@@ -76,7 +77,7 @@ def identity_record(
         data_digest: Of the data set.
         versions: By `config.VERSIONS`; None: this code's.
     """
-    settings = config.scientific(resolved, versions) | registry.facts(resolved.architectures.space)
+    settings = config.scientific(resolved, versions) | registry.facts(resolved(ArchitecturesConfig).space)
     planned = plan_digest(plan)
     identity = _hash({"settings": settings, "plan": planned, "data": data_digest})
     return {"identity": identity, "settings": settings, "plan": planned, "data": data_digest}
@@ -87,13 +88,13 @@ def written(record: IdentityRecord) -> bytes:
     return (json.dumps(record, indent=1) + "\n").encode()
 
 
-def with_number(resolved: ExperimentConfig, number: int) -> ExperimentConfig:
+def with_number(resolved: Settings, number: int) -> Settings:
     """Return the settings with another number of architectures.
 
     Raises:
         ConfigError: There are not so many.
     """
-    return replace(resolved, architectures=replace(resolved.architectures, number=number))
+    return resolved.having(replace(resolved(ArchitecturesConfig), number=number))
 
 
 def recorded_versions(record: IdentityRecord) -> dict[str, int]:
@@ -107,7 +108,7 @@ def plans(record: IdentityRecord) -> dict[int, str]:
     return {record["settings"][NUMBER]: record["plan"]} | later
 
 
-def as_made(record: IdentityRecord, resolved: ExperimentConfig) -> dict[str, Any]:
+def as_made(record: IdentityRecord, resolved: Settings) -> dict[str, Any]:
     """Return the settings as those of the record would be: its versions, and its number where that was extended."""
     found = config.scientific(resolved, recorded_versions(record)) | registry.recorded(record["settings"])
     if found[NUMBER] in plans(record):
@@ -148,9 +149,9 @@ def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def possible_records(resolved: ExperimentConfig, plan: bytes, data: str) -> Iterator[IdentityRecord]:
+def possible_records(resolved: Settings, plan: bytes, data: str) -> Iterator[IdentityRecord]:
     """Yield what `identity.json` may have said: of each number that was perhaps extended, of each version."""
-    number, newest = resolved.architectures.number, config.versions()
+    number, newest = resolved(ArchitecturesConfig).number, config.versions()
     for first in range(number, 0, -1):
         made, begun = with_number(resolved, first), first_rows(plan, first)
         for values in product(*(range(newest[name], 0, -1) for name in config.VERSIONS)):

@@ -14,7 +14,8 @@ from pipeline.experiment import damaged_files
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.verify import Finding, find, find_shared, on_disk
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import durable, lease
 
 

@@ -27,7 +27,10 @@ from pipeline.status import StageStatus, stage_status
 from slurm.local import describe_deaths, run_local
 from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.task import EXIT_FAILED
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import check_space
+from stages.stage import Stage
+from stages.training.config import TrainingConfig
 
 PLAIN_SECONDS = 30.0
 
@@ -83,7 +86,7 @@ def run_stage(
             indices, code = [index for index in indices if index not in waiting], EXIT_FAILED
         workers = worker_count(experiment, options, len(indices))
         if indices:
-            experiment.check_space()
+            check_space(experiment)
             stage.admit(experiment)
             with _progress(experiment, stage, indices, console) as poll:
                 if workers == 0:
@@ -113,7 +116,7 @@ def worker_count(experiment: Experiment, options: RunOptions, indices: int) -> i
     if options.cluster == "inline":
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = options.workers or max(1, cores // experiment.config.training.threads)
+    wanted = options.workers or max(1, cores // experiment.settings(TrainingConfig).threads)
     wanted = min(wanted, options.throttle or wanted)
     if options.cluster == "auto" and not options.workers and min(wanted, indices) < 2:
         return 0
@@ -163,7 +166,9 @@ def _local(
         announce_taken=False,
         run=secrets.token_hex(8),
     )
-    codes = run_local(task, indices, workers, threads=experiment.config.training.threads, on_poll=poll)
+    codes = run_local(
+        task, indices, workers, threads=experiment.settings(TrainingConfig).threads, on_poll=poll
+    )
     for line in describe_deaths(codes):
         console.print(line, markup=False)
     if EXIT_STOPPED in codes.values():

@@ -9,7 +9,8 @@ from pathlib import Path
 from pipeline.entries import Entries
 from pipeline.identity import Identities
 from slurm.controller import QueuedTask
-from stages.stage import Experiment, Stage
+from stages.experiment import Experiment
+from stages.stage import Stage
 from storage_schema import documents, lease
 
 STATES = ("done", "running", "queued", "partial", "failed", "stale", "missing")

@@ -20,8 +20,10 @@ from pipeline.identity import Identities
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED
 from stages.collect.stage import CollectStage
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import check_space
 from stages.settings import ConfigError
-from stages.stage import Experiment, Stage
+from stages.stage import Stage
 from storage_schema import legacy, markers, schema, sealed, write
 from storage_schema.errors import UserError
 from storage_schema.layout import Layout
@@ -170,7 +172,7 @@ def verify_by_training(experiment: Experiment, indices: Iterable[int]) -> list[s
         ConfigError: The experiment is of other numerics than this code.
     """
     stage, findings = CollectStage(), []
-    experiment.check_space()
+    check_space(experiment)
     stage.admit(experiment)
     with tempfile.TemporaryDirectory(prefix="pipeline-verify-") as folder:
         again = replace(experiment, layout=Layout(Path(folder)))

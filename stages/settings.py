@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from storage_schema.errors import UserError
+
+Section = TypeVar("Section")
 
 
 class ConfigError(UserError, ValueError):
     """A setting that is unknown, of the wrong type or out of range."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All settings of an experiment, asked for by the class of a section: `settings(TrainingConfig).epochs`.
+
+    Attributes:
+        sections: One instance of each class.
+    """
+
+    sections: tuple[Any, ...] = ()
+
+    def __call__(self, kind: type[Section]) -> Section:
+        """Return the section of a class; where nothing was said of it, its defaults."""
+        found = next((each for each in self.sections if isinstance(each, kind)), None)
+        return kind() if found is None else found
+
+    def having(self, section: Any) -> Settings:
+        """Return the same settings with another instance of one section."""
+        there = any(isinstance(each, type(section)) for each in self.sections)
+        kept = tuple(section if isinstance(each, type(section)) else each for each in self.sections)
+        return Settings(kept if there else (*kept, section))
 
 
 def setting(

@@ -1,127 +1,23 @@
-"""What a stage is, and what it is given: the experiment, and one execution of one index."""
+"""What a stage is, and what it is given: one execution of one index of an experiment."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
-from stages.baselines.config import BaselinesConfig
-from stages.bigru.config import BigruConfig
-from stages.cae.config import CaeConfig
-from stages.collect.config import RecordingConfig
-from stages.datasets.config import DataConfig
-from stages.evaluation.config import EvaluationConfig
-from stages.inputs.config import InputsConfig
-from stages.labels.config import LabelsConfig
-from stages.search_spaces.config import ArchitecturesConfig
-from stages.search_spaces.registry import check_code, open_space
-from stages.search_spaces.space import ImageTask, SearchSpace, isomorphism_classes
-from stages.splits.config import SplitsConfig
-from stages.training.config import TrainingConfig
-from stages.zero_cost.config import ZeroCostConfig
+from stages.experiment import Experiment
 from storage_schema import legacy
 from storage_schema.layout import Layout, file_name
 from storage_schema.lease import LeaseLostError
 from storage_schema.markers import Marker
 from storage_schema.write import digests
 
-Section = TypeVar("Section")
 BEAT_SECONDS = 10.0
 """Between two polls of work that does not poll."""
-COLLECTION = ("architectures", "data", "training", "recording", "labels")
-"""Sections that decide the experiment's identity; the others decide that of the stages that read its store."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExperimentConfig:
-    """Every setting of an experiment, one attribute a section of `experiment.toml`.
-
-    Attributes:
-        brought: The sections that stages bring (`Stage.config`), one instance of each.
-    """
-
-    architectures: ArchitecturesConfig = field(default_factory=ArchitecturesConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    recording: RecordingConfig = field(default_factory=RecordingConfig)
-    labels: LabelsConfig = field(default_factory=LabelsConfig)
-    zero_cost: ZeroCostConfig = field(default_factory=ZeroCostConfig)
-    splits: SplitsConfig = field(default_factory=SplitsConfig)
-    inputs: InputsConfig = field(default_factory=InputsConfig)
-    cae: CaeConfig = field(default_factory=CaeConfig)
-    bigru: BigruConfig = field(default_factory=BigruConfig)
-    baselines: BaselinesConfig = field(default_factory=BaselinesConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    brought: tuple[Any, ...] = ()
-
-    def section(self, kind: type[Section]) -> Section:
-        """Return the section of a class; where nothing was said of it, its defaults."""
-        own = (getattr(self, each.name) for each in fields(self) if each.name != "brought")
-        found = next((each for each in (*own, *self.brought) if type(each) is kind), None)
-        return kind() if found is None else found
-
-    @property
-    def task(self) -> ImageTask:
-        """What the networks are built for."""
-        return ImageTask(
-            classes=self.data.dataset.classes,
-            image_size=self.data.size,
-            channels=self.data.dataset.channels,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """An experiment on disk: where it is, its settings, its plan.
-
-    Attributes:
-        architectures: Architecture string of every index.
-        planned_labels: Accuracy of every index, None where it is not known beforehand.
-        data_digest: Content digest of the data set, part of the identity.
-        schema_version: Version of the storage schema that it was made with; so are its stores.
-        numerics_version: That its networks are trained with.
-        open_other: Opens another experiment, whose frozen models are used here (R18).
-        space_code: What of the search space's code decides results, see `search_spaces.registry.recorded`.
-    """
-
-    layout: Layout
-    config: ExperimentConfig
-    identity: str
-    architectures: tuple[str, ...]
-    planned_labels: tuple[float | None, ...]
-    data_digest: str
-    schema_version: int
-    numerics_version: int
-    open_other: Callable[[Path], Experiment]
-    space_code: str
-
-    @property
-    def space(self) -> SearchSpace:
-        """The search space; a user's own is imported here.
-
-        Raises:
-            SpaceError: It cannot be, or its code is not what the experiment was made with.
-        """
-        self.check_space()
-        section = self.config.architectures
-        return open_space(section.space, section.channels, section.cells_per_stage)
-
-    def check_space(self) -> None:
-        """Compare the code of the search space, where it is a user's own, with what the experiment was made with.
-
-        Raises:
-            SpaceError: It differs, or is not found.
-        """
-        check_code(self.config.architectures.space, self.space_code)
-
-    @property
-    def isomorphism_classes(self) -> tuple[str, ...]:
-        """Isomorphism class of every index; those of two spaces are never the same (R19)."""
-        return isomorphism_classes(self.space, self.architectures)
 
 
 class Stopped(Exception):  # noqa: N818  it is no error
@@ -241,7 +137,7 @@ class Stage(Protocol):
 
     name: str
     config: ClassVar[type[Any] | None] = None
-    """The class of its section of `experiment.toml`, where that is not among those of `ExperimentConfig`."""
+    """The class of its section of `experiment.toml`, where that is not among those of `Settings`."""
     required: bool = True
     """Whether nothing after it is worth beginning where some of its indices fail."""
 
@@ -258,6 +154,10 @@ class Stage(Protocol):
     def describe(self, experiment: Experiment, index: int) -> str:
         """Say what an index is, in a few words."""
         return experiment.architectures[index]
+
+    def facts(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return what an index is, as data, where other stages choose by it (`Experiment.parts`)."""
+        return {}
 
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return a name that indices share which take about as long as one another."""

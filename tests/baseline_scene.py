@@ -9,9 +9,10 @@ from rich.console import Console
 from pipeline.experiment import change
 from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
-from stages.baselines import results
 from stages.baselines.method import Method, label_free
-from stages.stage import Execution, Experiment
+from stages.experiment import Experiment
+from stages.scoring import results
+from stages.stage import Execution
 
 REFERENCES = "parameters, FLOPs, layers, cell trees"
 STAGE = STAGES["baselines"]
@@ -31,7 +32,7 @@ def only(experiment: Experiment, *methods: str) -> Experiment:
 
 
 def scores_of(experiment: Experiment, method: str, source: str = "in-domain") -> list[results.Result]:
-    return [each for each in results.of_trial(experiment, source, 0) if each.task.method == method]
+    return [each for each in results.of_trial(experiment, source, 0) if each.method == method]
 
 
 def plain(name: str, score: object) -> Method:

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from stages.stage import Experiment
+    from stages.experiment import Experiment
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from stages.collect.units import sampled_units
+from stages.recording.units import sampled_units
 
 Array = npt.NDArray[np.float64]
 PERCENTILES = (0, 25, 50, 75, 100)

@@ -14,6 +14,7 @@ import pytest
 from pipeline.cli import main
 from pipeline.experiment import drawn_plan, load
 from pipeline.record import identity_record, read_identity, recorded_versions
+from stages.training.config import TrainingConfig
 from storage_schema import schema
 from storage_schema.write import object_path
 
@@ -67,10 +68,10 @@ def test_it_is_what_it_was_made_as(root: Path, version: int) -> None:
 def test_its_settings_lead_to_the_same_identity_and_plan_today(root: Path, version: int) -> None:
     """A setting that enters identities without being late fails here, and so do other names and other networks."""
     experiment, kept = load(root), read_identity(root / "identity.json")
-    plan = drawn_plan(experiment.config)
+    plan = drawn_plan(experiment.settings)
     assert plan == (root / "plan.csv").read_bytes()
-    assert identity_record(experiment.config, plan, kept["data"], recorded_versions(kept)) == kept
-    other = replace(experiment.config, training=replace(experiment.config.training, seed=5))
+    assert identity_record(experiment.settings, plan, kept["data"], recorded_versions(kept)) == kept
+    other = replace(experiment.settings, training=replace(experiment.settings(TrainingConfig), seed=5))
     assert identity_record(other, plan, kept["data"], recorded_versions(kept)) != kept
 
 

@@ -22,10 +22,10 @@ from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm import controller
 from slurm.task import EXIT_FAILED
-from stages.cae.config import CaeConfig
 from stages.collect import stage as collect
+from stages.experiment import Experiment
+from stages.nap2.models.config import CaeConfig
 from stages.settings import ConfigError, setting
-from stages.stage import Experiment
 from stages.training import config as training
 from stages.training.config import TrainingConfig
 from storage_schema import markers, schema

@@ -24,11 +24,14 @@ from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
-from stages.models import encode, plan
-from stages.models.errors import ModelError
-from stages.models.predict import predict
+from stages.experiment import Experiment
+from stages.nap2.feature_maps.config import InputsConfig
+from stages.nap2.models import encode, plan
+from stages.nap2.models.config import BigruConfig
+from stages.nap2.models.errors import ModelError
+from stages.nap2.models.predict import predict
 from stages.settings import ConfigError
-from stages.stage import Execution, Experiment, Stopped
+from stages.stage import Execution, Stopped
 from stages.training import checkpoint
 from storage_schema import markers, schema
 from storage_schema.read import open_derived
@@ -87,7 +90,7 @@ def test_all_stages_are_done_and_a_second_run_changes_nothing(source: Experiment
 def test_changed_settings_make_a_stage_and_what_follows_stale_and_no_other(source: Experiment) -> None:
     before = everything(source)
     changed = change(source.layout.root, ["bigru.epochs=2"])
-    assert load(source.layout.root).config.bigru.epochs == 2
+    assert load(source.layout.root).settings(BigruConfig).epochs == 2
     assert len(stage_status(changed, STAGES["bigru"]).indices["stale"]) == 10
     assert stage_status(changed, STAGES["embed"]).unfinished == []
     said = Console(record=True, width=200)
@@ -203,8 +206,8 @@ def test_negative_control_a_resume_that_forgets_the_moments_is_noticed(
 
 
 def test_another_trial_has_another_seed_and_the_same_trial_the_same(source: Experiment) -> None:
-    config = source.config
-    seeds = [plan.model_seed(config, trial, "bigru") for trial in (0, 1, 0)]
+    settings = source.settings
+    seeds = [plan.model_seed(settings, trial, "bigru") for trial in (0, 1, 0)]
     assert seeds[0] == seeds[2] != seeds[1]
     marker = markers.load(marker_of(source, "bigru"))
     assert marker is not None
@@ -215,7 +218,7 @@ def test_scores_in_domain_are_those_of_the_frozen_way(source: Experiment) -> Non
     scores = open_derived(source.layout.scores("in-domain", 1), "evaluate", schema.SCORES)
     tested = [int(i) for i in scores["index"].values]
     for method, variant in (("NAP2", 0), ("NAP2 mask", 1), ("NAP2 initial", 2), ("NAP2 weights", 4)):
-        key = plan.ModelKey(source.config.inputs.chosen[variant], 1, "all")
+        key = plan.ModelKey(source.settings(InputsConfig).chosen[variant], 1, "all")
         again = predict(source, key, source, tested, 3)
         kept = scores["score"].sel(predictor=method, size="all").values
         np.testing.assert_allclose(again, kept, rtol=1e-5, atol=1e-6)
@@ -350,7 +353,9 @@ def test_transfer_scores_the_targets_test_architectures(
     tested = json.loads((other.layout.split(1) / "test_files.json").read_bytes())["architectures"]
     assert scores["index"].values.tolist() == [entry["index"] for entry in tested]
     assert "from-source" in "\n".join(STAGES["evaluate"].report(other))
-    retrained = replace(source, config=replace(source.config, bigru=replace(source.config.bigru, epochs=1)))
+    retrained = replace(
+        source, settings=source.settings.having(replace(source.settings(BigruConfig), epochs=1))
+    )
     change(source.layout.root, ["bigru.epochs=1"])
     run(retrained, "bigru")
     assert stage_status(load(other.layout.root), STAGES["evaluate"]).indices["stale"] == [0, 1]

@@ -26,10 +26,14 @@ from pipeline.status import stage_status
 from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
 from stages.collect import collect
-from stages.collect.recorder import Recorder
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
+from stages.recording.recorder import Recorder
 from stages.search_spaces.build import build
-from stages.stage import Execution, Experiment, Stopped
+from stages.search_spaces.chosen import space_of, task_of
+from stages.stage import Execution, Stopped
 from stages.training import checkpoint, loop, resumable
+from stages.training.config import TrainingConfig
 from stages.training.data import device_data
 from storage_schema import durable, lease, markers
 from storage_schema.lease import Lease
@@ -393,7 +397,7 @@ def test_alone_and_beside_another_process_the_bytes_are_equal(
 
 def test_recording_and_validation_leave_training_as_it_is(tmp_path: Path) -> None:
     experiment = make(tmp_path, "recording.snapshots=10")
-    config = experiment.config
+    settings = experiment.settings
     execution = Execution(
         identity=experiment.identity,
         should_stop=lambda: False,
@@ -403,9 +407,11 @@ def test_recording_and_validation_leave_training_as_it_is(tmp_path: Path) -> Non
     collection = collect.Collection(experiment, 0, execution)
     collection.work()
     recorded = collection._trainer.network.state_dict()
-    data = device_data(config.data, torch.device("cpu"), experiment.data_digest)
+    data = device_data(settings(DataConfig), torch.device("cpu"), experiment.data_digest)
     trainer = loop.Trainer(
-        build(experiment.space, experiment.architectures[0], config.task, 4), data, config.training
+        build(space_of(experiment), experiment.architectures[0], task_of(settings), 4),
+        data,
+        settings(TrainingConfig),
     )
     for step in range(1, 31):
         trainer.backward(step)

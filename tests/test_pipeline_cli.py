@@ -21,8 +21,9 @@ from pipeline import config
 from pipeline.cli import main
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
+from pipeline.sections import COLLECTION
 from stages.search_spaces.sample import draw
-from stages.stage import COLLECTION, ExperimentConfig
+from stages.settings import Settings
 from storage_schema import lease
 from storage_schema.write import file_digests, object_path
 
@@ -409,7 +410,7 @@ def test_every_setting_is_spelled_out_with_a_comment_and_read_back(finished: Pat
     assert all(
         lines[i - 1].startswith("# ") for i, line in enumerate(lines) if " = " in line and line[0] != "#"
     )
-    assert config.read(finished / "experiment.toml") == load(finished).config
+    assert config.read(finished / "experiment.toml") == load(finished).settings
 
 
 @pytest.mark.parametrize("preset", ["cifar10", "cifar100"])
@@ -437,8 +438,8 @@ def test_samples_of_different_data_sets_are_disjoint() -> None:
 
 
 def test_only_paths_and_device_are_not_in_the_identity() -> None:
-    free = set(config.all_keys()) - set(config.scientific(ExperimentConfig()))
-    collection = {key for key in free if key.split(".")[0] in COLLECTION}
+    free = set(config.all_keys()) - set(config.scientific(Settings()))
+    collection = {key for key in free if key.split(".")[0] in {kind.SECTION for kind in COLLECTION}}
     assert collection == {"data.root", "labels.table", "training.device"}
 
 

@@ -24,7 +24,7 @@ from slurm.controller import NEVER, Limits, QueuedTask
 from slurm.errors import SlurmError
 from slurm.ledger import Ledger, Submission
 from slurm.submit import Job, Submitter
-from stages.stage import Experiment
+from stages.experiment import Experiment
 
 SMALL = ("architectures.number=12", "architectures.channels=2")
 COLLECT = STAGES["collect"]

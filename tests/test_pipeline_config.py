@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import config
 from pipeline.experiment import identity_record
-from stages.settings import ConfigError
-from stages.stage import COLLECTION, ExperimentConfig
+from pipeline.sections import COLLECTION
+from stages.settings import ConfigError, Settings
 
 PATHS = {"data.root", "labels.table", "training.device"}
 PAPER = {
@@ -80,9 +80,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def value(settings: ExperimentConfig, key: str) -> Any:
+def value(settings: Settings, key: str) -> Any:
     section, name = key.split(".")
-    return getattr(getattr(settings, section), name)
+    return getattr(settings(config.SECTIONS[section]), name)
 
 
 def test_these_presets_exist() -> None:
@@ -134,25 +134,29 @@ def other(key: str) -> Any:
 
 
 def keys(*, collection: bool) -> list[str]:
-    return [key for key in config.all_keys() if (key.split(".")[0] in COLLECTION) == collection]
+    return [
+        key
+        for key in config.all_keys()
+        if (key.split(".")[0] in {kind.SECTION for kind in COLLECTION}) == collection
+    ]
 
 
 @pytest.mark.parametrize("key", sorted(set(keys(collection=True)) - {"architectures.space"}))
 def test_the_identity_depends_on_every_setting_of_collection_but_paths(key: str) -> None:
     section, name = key.split(".")
     changed = config.resolve({section: {name: other(key)}})
-    assert changed != ExperimentConfig()
-    before, after = (identity_record(c, b"plan", "data")["identity"] for c in (ExperimentConfig(), changed))
+    assert changed != Settings()
+    before, after = (identity_record(c, b"plan", "data")["identity"] for c in (Settings(), changed))
     assert (before == after) == (key in PATHS)
 
 
 def test_what_reads_the_store_does_not_decide_what_is_collected() -> None:
-    assert not set(keys(collection=False)) & set(config.scientific(ExperimentConfig()))
+    assert not set(keys(collection=False)) & set(config.scientific(Settings()))
 
 
 def test_the_identity_depends_on_plan_data_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     def identity(plan: bytes = b"plan", data: str = "data") -> str:
-        return str(identity_record(ExperimentConfig(), plan, data)["identity"])
+        return str(identity_record(Settings(), plan, data)["identity"])
 
     found = [identity(), identity(plan=b"other"), identity(data="other")]
     monkeypatch.setattr(config.training, "NUMERICS_VERSION", 99)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import doctor
 from pipeline.commands.options import open_or_make
-from stages.stage import Experiment
+from stages.experiment import Experiment
 
 SMALL = ["architectures.number=2", "architectures.channels=2"]
 

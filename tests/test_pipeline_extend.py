@@ -21,9 +21,10 @@ from pipeline.registry import STAGES
 from pipeline.repair import damage
 from pipeline.status import stage_status
 from slurm.controller import QueuedTask
+from stages.experiment import Experiment
+from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
 from stages.settings import ConfigError
-from stages.stage import Experiment
 from storage_schema import create, durable, lease
 from storage_schema.read import open_derived, open_dynamics
 from storage_schema.schema import ZERO_COST
@@ -86,7 +87,7 @@ def test_the_store_is_that_of_so_many_networks_at_once(root: Path, six: Experime
     after = sound(root)
     assert (after.identity, after.schema_version) == (before.identity, before.schema_version)
     assert after.architectures == six.architectures
-    assert after.config.architectures.number == 6
+    assert after.settings(ArchitecturesConfig).number == 6
     assert stage_status(after, COLLECT).indices["missing"] == [3, 4, 5]
     assert collected(after) == [0, 1, 2]
     assert stage_status(after, STAGES["labels"]).indices["missing"] == [4, 5]
@@ -127,7 +128,8 @@ def test_it_may_be_extended_again_and_the_first_command_still_goes_on(root: Path
         asked = (*SMALL, f"architectures.number={number}")
         check_preset(root, "smoke", asked)
         assert len(change(root, asked).architectures) == 7
-        assert change(root, asked).config.architectures.number == load(root).config.architectures.number == 7
+        number = [made.settings(ArchitecturesConfig).number for made in (change(root, asked), load(root))]
+        assert number == [7, 7]
     with pytest.raises(ExperimentError, match=r"number 4 -> 6\).*pipeline extend"):
         check_preset(root, "smoke", (*SMALL, "architectures.number=6"))
 

@@ -15,8 +15,9 @@ import pytest
 from pipeline.experiment import draft
 from pipeline.forecast import forecast
 from pipeline.registry import STAGES
+from stages.experiment import Experiment
 from stages.labels.config import LabelsConfig
-from stages.stage import Experiment, Stage
+from stages.stage import Stage
 from storage_schema import markers
 
 ROUGH = {
@@ -57,7 +58,7 @@ def test_nothing_takes_nothing(name: str, smoke: Experiment) -> None:
 
 
 def test_labels_that_are_known_take_no_time(smoke: Experiment) -> None:
-    known = replace(smoke, config=replace(smoke.config, labels=LabelsConfig(source="table")))
+    known = replace(smoke, settings=smoke.settings.having(LabelsConfig(source="table")))
     assert forecast(known, STAGES["labels"], [0, 1]).seconds == 0
 
 

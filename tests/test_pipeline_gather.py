@@ -15,7 +15,7 @@ import stages.labels.stage as labels_stage
 from pipeline import gather
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from storage_schema import durable, schema
 from storage_schema.markers import Marker
 from storage_schema.read import open_dynamics

@@ -23,8 +23,9 @@ from pipeline.execute import execute
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
 from slurm.preemption import EXIT_STOPPED
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
 from stages.settings import ConfigError
-from stages.stage import Experiment
 from storage_schema import markers, schema
 from storage_schema.write import object_path
 
@@ -131,7 +132,7 @@ def make_partial(experiment: Experiment, index: int, snapshots: int) -> None:
     """Leave what a killed collection leaves after so many snapshots."""
     experiment.layout.marker("collect", index).unlink()
     group = zarr.open_group(experiment.layout.dynamics, mode="r+")
-    last = experiment.config.recording.steps[snapshots - 1]
+    last = experiment.settings(RecordingConfig).steps[snapshots - 1]
     for name, first in [("weights", snapshots), ("gradients", snapshots), ("curves", last)]:
         array = group[name]
         assert isinstance(array, zarr.Array)

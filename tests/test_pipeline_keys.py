@@ -21,8 +21,12 @@ from pipeline.registry import STAGES
 from pipeline.status import stage_status
 from pipeline.verify import on_disk, verify_digests
 from slurm.task import EXIT_FAILED
-from stages.baselines import report, results, tasks
-from stages.stage import Experiment, Input
+from stages.baselines import report, tasks
+from stages.baselines.config import BaselinesConfig
+from stages.experiment import Experiment
+from stages.nap2.feature_maps.config import InputsConfig
+from stages.scoring import results
+from stages.stage import Input
 from storage_schema import durable, lease, markers
 from storage_schema.layout import file_name
 from storage_schema.splits import read_by
@@ -78,7 +82,7 @@ def findings(experiment: Experiment) -> list[str]:
 
 def test_another_order_recomputes_nothing_and_the_tables_follow_it(experiment: Experiment) -> None:
     before, table = vouched(experiment), experiment.layout.evaluation("in-domain") / "tau.md"
-    turned = ", ".join(reversed(experiment.config.baselines.chosen))
+    turned = ", ".join(reversed(experiment.settings(BaselinesConfig).chosen))
     changed = change(
         experiment.layout.root,
         [f"baselines.methods={turned}", "inputs.variants=mask maps", "splits.sizes=all 5"],
@@ -217,7 +221,9 @@ def old_identity(experiment: Experiment, stage: str, index: int) -> str:
     settings = dict(each.settings(experiment, index) or {})
     if stage == "evaluate":
         names = [
-            f"{v.name}/{settings['trial']}/{s}" for v in experiment.config.inputs.chosen for s in ("5", "all")
+            f"{v.name}/{settings['trial']}/{s}"
+            for v in experiment.settings(InputsConfig).chosen
+            for s in ("5", "all")
         ]
         settings["models"] = names
     content = {"experiment": experiment.identity, "stage": stage, "settings": settings, "inputs": digests}
@@ -238,13 +244,6 @@ def as_before_keys(experiment: Experiment) -> Experiment:
             marker = markers.load(path)
             assert marker is not None
             old[stage, index] = (path, replace(marker, index=index, key=""))
-    for (_, index), (_, marker) in old.items():
-        if marker.stage == "baselines":
-            source, task = tasks.find(experiment, index)
-            tested = results.digests(experiment, Input("split", task.trial))
-            content = {"settings": results.settings(experiment, source, task), "tested": tested}
-            digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-            marker.result["decided_by"] = digest
     for stage in KEYED:  # inputs are in the places of then before what reads them
         for index in range(STAGES[stage].num_tasks(experiment)):
             path, marker = old[stage, index]

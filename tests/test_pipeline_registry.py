@@ -7,15 +7,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
 
 from pipeline import config
 from pipeline.registry import STAGES, chosen
-from stages.cae.config import CaeConfig
-from stages.settings import ConfigError, check, setting
-from stages.stage import ExperimentConfig, Stage
+from pipeline.sections import sections
+from stages.nap2.models.config import CaeConfig
+from stages.settings import ConfigError, Settings, check, setting
+from stages.stage import Stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,8 +50,7 @@ def stage_with_section(section: str) -> Stage:
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The section of `OwnStage` as if it were registered."""
-    sections = config.brought([OwnStage()])  # type: ignore[abstract]
-    monkeypatch.setattr(config, "SECTIONS", config.SECTIONS | sections)
+    monkeypatch.setattr(config, "SECTIONS", sections([OwnStage()]))  # type: ignore[abstract]
 
 
 def test_a_stage_is_one_object_under_its_own_name() -> None:
@@ -67,14 +67,14 @@ def test_a_stage_is_one_object_under_its_own_name() -> None:
 
 def test_a_section_that_a_stage_brings_is_read_written_and_checked(own: None, tmp_path: Path) -> None:
     resolved = config.resolve({"own": {"size": 5}, "cae": {"epochs": 7}})
-    assert resolved.section(OwnConfig) == OwnConfig(size=5)
-    assert resolved.section(CaeConfig) is resolved.cae
+    assert resolved(OwnConfig) == OwnConfig(size=5)
+    assert resolved(CaeConfig) == CaeConfig(epochs=7)
     assert config.to_tree(resolved)["own"] == {"size": 5}
     path = tmp_path / "experiment.toml"
     path.write_text(config.to_toml(resolved, "# made", {}))
     assert "[own]\n# a number\nsize = 5\n" in path.read_text()
     assert config.read(path) == resolved
-    assert config.resolve(config.with_settings({}, ["own.size=4"])).section(OwnConfig).size == 4
+    assert config.resolve(config.with_settings({}, ["own.size=4"]))(OwnConfig).size == 4
     with pytest.raises(ConfigError, match=r"own\.size = 0 is below the smallest value allowed, 1"):
         config.resolve({"own": {"size": 0}})
     with pytest.raises(ConfigError, match=r"unknown key own\.sise; did you mean own\.size"):
@@ -83,9 +83,9 @@ def test_a_section_that_a_stage_brings_is_read_written_and_checked(own: None, tm
 
 def test_where_nothing_is_said_a_brought_section_is_its_defaults(own: None) -> None:
     silent = config.resolve({})
-    assert silent.section(OwnConfig) == ExperimentConfig().section(OwnConfig) == OwnConfig()
+    assert silent(OwnConfig) == Settings()(OwnConfig) == OwnConfig()
     assert silent != config.resolve({"own": {"size": 4}})
-    assert config.scientific(silent) == config.scientific(ExperimentConfig())  # of collection it is no part
+    assert config.scientific(silent) == config.scientific(Settings())  # of collection it is no part
     hash(silent)  # what follows from a configuration is cached by it
 
 
@@ -99,12 +99,12 @@ def test_two_sections_of_one_name_are_refused(section: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"stage with brings a section \[{section}\], and there is another"
     ):
-        config.brought([OwnStage(), stage_with_section(section)])  # type: ignore[abstract]
+        sections([OwnStage(), stage_with_section(section)])  # type: ignore[abstract]
 
 
 def test_two_stages_may_share_a_section() -> None:
-    found: dict[str, Any] = config.brought([OwnStage(), OwnStage()])  # type: ignore[abstract]
-    assert found == {"own": OwnConfig}
+    found = sections([OwnStage(), OwnStage()])  # type: ignore[abstract]
+    assert found == {**config.SECTIONS, "own": OwnConfig}
 
 
 @pytest.mark.parametrize(

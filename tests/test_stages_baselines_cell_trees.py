@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.baselines.cell_trees import CellTrees
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.cell_trees import CellTrees
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.cell_features import (
     FEATURES,
     PUBLISHED,
@@ -219,7 +219,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
 
 def test_slow_libraries_wait_until_trees_are_fitted() -> None:
     code = (
-        "import sys, stages.search_spaces.nasbench201.cell_features, stages.baselines.cell_trees; "
+        "import sys, stages.search_spaces.nasbench201.cell_features, stages.baselines.methods.cell_trees; "
         "sys.exit(bool({'sklearn', 'scipy', 'torch'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[1]

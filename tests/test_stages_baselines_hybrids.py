@@ -14,22 +14,22 @@ import numpy as np
 import pytest
 import torch
 
-from stages.baselines.lcsvr import LCSVR, curve_features
 from stages.baselines.method import Floats, Method, Prefix, Scorer, UnmetNeedError
-from stages.baselines.omni_ngb import OMNI_NGB, omni_features
-from stages.baselines.omni_seminas import OMNI_SEMINAS, Bins
-from stages.baselines.seminas import SEMINAS, random_architectures
-from stages.baselines.seminas_network import Rounds
-from stages.baselines.sequences import (
+from stages.baselines.methods.lcsvr import LCSVR, curve_features
+from stages.baselines.methods.omni_ngb import OMNI_NGB, omni_features
+from stages.baselines.methods.omni_seminas import OMNI_SEMINAS, Bins
+from stages.baselines.methods.seminas import SEMINAS, random_architectures
+from stages.baselines.methods.seminas_network import Rounds
+from stages.baselines.methods.sequences import (
     NOTHING,
     Code,
     SequenceError,
     sequences_of,
 )
-from stages.baselines.sotl import sum_of_last_epoch
-from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
+from stages.baselines.methods.sotl import sum_of_last_epoch
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
+from stages.scoring.metrics import interval, kendall, resample_counts, resampled_kendall
 from stages.search_spaces.errors import SpaceError
 from stages.search_spaces.nasbench101.cell import FORM, graph_of_matrix
 from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype, GenotypeError, all_genotypes
@@ -117,7 +117,7 @@ def test_the_method_says_what_it_is(name: str) -> None:
 
 def test_slow_libraries_wait_until_something_is_fitted() -> None:
     code = (
-        "import sys; from stages.baselines import lcsvr, omni_ngb, omni_seminas, seminas; "
+        "import sys; from stages.baselines.methods import lcsvr, omni_ngb, omni_seminas, seminas; "
         "sys.exit(bool({'sklearn', 'scipy', 'torch', 'ngboost'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[1]
@@ -391,7 +391,7 @@ def test_bins_are_cut_at_training_quantiles_and_the_worst_is_the_lowest() -> Non
 def test_what_was_measured_follows_the_cells_tokens() -> None:
     """40 labels: 4 bins of the proxy, 8 of losses, tokens 9-10 and 11-12."""
     seen = []
-    network = importlib.import_module("stages.baselines.seminas_network")
+    network = importlib.import_module("stages.baselines.methods.seminas_network")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "fit", lambda *arguments: seen.append(arguments))
         fit("Omni-SemiNAS")
@@ -414,7 +414,7 @@ def test_boosting_with_a_plain_normal_is_ngboost_s(monkeypatch: pytest.MonkeyPat
     """The same boosting steps, scales and predictions as with the library's own distribution, which is slower."""
     from ngboost.distns import Normal
 
-    from stages.baselines import boosting
+    from stages.baselines.methods import boosting
 
     features, targets = omni_features(TRAIN), np.argsort(np.argsort(LABELS)) / len(LABELS)
     settings = {

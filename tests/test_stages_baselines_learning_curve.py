@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 
 from benchmarks.curves_beside_last_value import Curves, taus
-from stages.baselines import lc_pfn, lce_m
-from stages.baselines.early_stop import EARLY_STOP
-from stages.baselines.lc_pfn import LcPfnError, Shape
-from stages.baselines.lce_m import LCE_M, extrapolate
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
-from stages.baselines.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
+from stages.baselines.methods import lc_pfn, lce_m
+from stages.baselines.methods.early_stop import EARLY_STOP
+from stages.baselines.methods.lc_pfn import LcPfnError, Shape
+from stages.baselines.methods.lce_m import LCE_M, extrapolate
+from stages.baselines.methods.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 
@@ -175,7 +175,7 @@ def test_lce_m_orders_real_curves_beside_their_last_value(
 
 def test_listing_curve_methods_imports_nothing_slow() -> None:
     code = (
-        "import sys; from stages.baselines import early_stop, lc_pfn, lce_m, sotl\n"
+        "import sys; from stages.baselines.methods import early_stop, lc_pfn, lce_m, sotl\n"
         "lc_pfn.lc_pfn(None)\n"
         "print([name for name in ('torch', 'scipy', 'emcee', 'lcpfn') if name in sys.modules])"
     )

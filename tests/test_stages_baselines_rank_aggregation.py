@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from stages.baselines import rank_aggregation as aggregation
+from stages.baselines.methods import rank_aggregation as aggregation
 from stages.zero_cost.columns import COLUMNS
 
 NAN = math.nan

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.baselines.cell_trees import (
+from stages.baselines.method import Method, Prefix, UnmetNeedError
+from stages.baselines.methods.cell_trees import (
     APPENDED,
     CELL_TREES,
     CELL_TREES_WITH_PROXIES,
@@ -21,9 +22,8 @@ from stages.baselines.cell_trees import (
     CellTrees,
     training_shares,
 )
-from stages.baselines.method import Method, Prefix, UnmetNeedError
-from stages.baselines.references import REFERENCES
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.references import REFERENCES
+from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.cell_features import cell_feature_matrix
 from stages.search_spaces.nasbench201.genotype import NUM_GENOTYPES, Genotype
 from stages.search_spaces.nasbench201.layers import flops, layers, parameters
@@ -154,7 +154,7 @@ def test_shares_know_the_order_and_no_unit(values: list[float], factor: float) -
 
 def test_slow_libraries_wait_until_a_method_is_fitted() -> None:
     code = (
-        "import sys, stages.baselines.references, stages.baselines.cell_trees, stages.baselines.zero_cost; "
+        "import sys; from stages.baselines.methods import references, cell_trees, zero_cost; "
         "sys.exit(bool({'sklearn', 'scipy', 'torch'} & set(sys.modules)))"
     )
     root = Path(__file__).parents[1]

@@ -22,9 +22,10 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm.task import EXIT_FAILED
-from stages.baselines import registry, report, results, tasks
+from stages.baselines import registry, report, tasks
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.scoring import results
 from storage_schema import schema, splits
 
 ROOT = Path(__file__).parents[1]
@@ -116,7 +117,7 @@ def test_the_table_has_the_upper_half_and_the_sample(experiment: Experiment) -> 
     for trial in (0, 1):
         split = splits.read(opened.layout.split(trial), 24)
         truth = np.array([split.labels[i] for i in split.test])
-        (result,) = [r for r in results.of_trial(opened, "in-domain", trial) if r.task.method == "SoTL"]
+        (result,) = [r for r in results.of_trial(opened, "in-domain", trial) if r.method == "SoTL"]
         upper = truth >= np.median(truth)
         taus.append(kendalltau(result.scores[2][upper], truth[upper]).statistic)
     row = next(row for row in found["methods"] if row["method"] == "SoTL")

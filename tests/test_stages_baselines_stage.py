@@ -23,12 +23,13 @@ from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
 from slurm.task import EXIT_FAILED
-from stages.baselines import fit, registry, report, results, tasks
+from stages.baselines import fit, registry, report, tasks
 from stages.baselines.config import BaselinesConfig
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.baselines.trace import read_prefix
+from stages.experiment import Experiment
+from stages.scoring import results
 from stages.settings import ConfigError
-from stages.stage import Experiment
 from storage_schema import markers, splits
 from storage_schema.read import StoreError, open_dynamics
 
@@ -42,7 +43,7 @@ def experiment(smoke_experiment: Experiment) -> Experiment:
 
 def test_label_free_methods_take_an_index_a_trial_and_learned_ones_one_a_fit(experiment: Experiment) -> None:
     opened = only(experiment, "SoTL", "LcSVR")
-    found = [str(task) for _, task in tasks.of_trial(opened, "in-domain", 1)]
+    found = [part.key for part in opened.parts("baselines", source="in-domain", trial=1)]
     assert found == [
         "parameters, in-domain, trial 1",
         "FLOPs, in-domain, trial 1",

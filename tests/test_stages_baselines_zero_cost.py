@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from stages.baselines.method import Method, Prefix, UnmetNeedError
-from stages.baselines.rank_aggregation import AGGREGATES
-from stages.baselines.zero_cost import NAMES, ZERO_COST
+from stages.baselines.methods.rank_aggregation import AGGREGATES
+from stages.baselines.methods.zero_cost import NAMES, ZERO_COST
 from stages.search_spaces.nasbench201.genotype import Genotype
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask

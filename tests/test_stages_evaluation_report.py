@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stages.baselines.registry import METHODS
 from stages.evaluation import plot
-from stages.evaluation.metrics import ALL, UPPER_HALF, Comparison, Summary
 from stages.evaluation.plot import Curve, curves, plot_tau
 from stages.evaluation.report import drawn
-from stages.evaluation.tables import differences_table, histogram_table, tau_table
+from stages.scoring.metrics import ALL, UPPER_HALF, Comparison, Summary
+from stages.scoring.tables import differences_table, histogram_table, tau_table
 from stages.settings import ConfigError
 
 STEPS = (1, 100, 200)
@@ -168,7 +169,8 @@ def test_models_references_and_the_best_of_each_other_kind_are_drawn() -> None:
         "early stop": constant(np.nan),
         "LcSVR": constant(np.nan),
     }
-    assert list(drawn(found)) == ["NAP2", "NAP2 mask", "parameters", "NASWOT", "SoTL"]
+    kinds = {name: method.kind for name, method in METHODS.items()}
+    assert list(drawn(found, kinds)) == ["NAP2", "NAP2 mask", "parameters", "NASWOT", "SoTL"]
 
 
 def constant(tau: float) -> Curve:

@@ -17,8 +17,9 @@ from pipeline.execute import EXIT_DONE, EXIT_STOPPED, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
 from slurm.task import EXIT_FAILED
+from stages.datasets.config import DataConfig
 from stages.datasets.errors import DataError
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from stages.training import loop, resumable
 from stages.training.data import device_data
 from storage_schema import markers
@@ -166,4 +167,4 @@ def test_labels_of_a_table_need_no_torch(tmp_path: Path, shared_data: Path) -> N
 def test_images_that_changed_since_init_are_refused(tmp_path: Path) -> None:
     experiment = initialize(tmp_path / "e", "demo", SETTINGS)
     with pytest.raises(DataError, match="changed since the experiment was made"):
-        device_data(experiment.config.data, torch.device("cpu"), "0" * 64)
+        device_data(experiment.settings(DataConfig), torch.device("cpu"), "0" * 64)

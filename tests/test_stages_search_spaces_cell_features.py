@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.baselines.cell_trees import CellTrees
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.cell_trees import CellTrees
+from stages.scoring.metrics import kendall
 from stages.search_spaces.cell_features import graph_features
 from stages.search_spaces.errors import SpaceError
 from stages.search_spaces.graph import INPUT, OUTPUT, CellForm, CellGraph, pruned

@@ -12,12 +12,11 @@ import pytest
 from pipeline import config
 from pipeline.experiment import ExperimentError, initialize, load
 from pipeline.record import identity_record
-from stages.bigru.config import BigruConfig
-from stages.inputs import variants
-from stages.inputs.config import InputsConfig
-from stages.models import plan
-from stages.settings import ConfigError, check, identity_settings, setting
-from stages.stage import ExperimentConfig
+from stages.nap2.feature_maps import variants
+from stages.nap2.feature_maps.config import InputsConfig
+from stages.nap2.models import plan
+from stages.nap2.models.config import BigruConfig
+from stages.settings import ConfigError, Settings, check, identity_settings, setting
 from stages.training.config import TrainingConfig
 
 SMALL = ("architectures.number=2", "recording.snapshots=1", "labels.epochs=0")
@@ -52,7 +51,7 @@ class Renamed:
 
 
 def identity(training: TrainingConfig) -> str:
-    return identity_record(ExperimentConfig(training=training), b"plan", "data")["identity"]
+    return identity_record(Settings((training,)), b"plan", "data")["identity"]
 
 
 def test_what_came_late_enters_an_identity_where_it_is_not_the_default() -> None:
@@ -68,14 +67,20 @@ def test_what_was_always_there_enters_always() -> None:
     assert identity_settings(Later(clipping=1.0))["training.clipping"] == 1.0
 
 
+def with_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(config.SECTIONS, "training", Later)
+    kinds = tuple(Later if kind is TrainingConfig else kind for kind in config.COLLECTION)
+    monkeypatch.setattr(config, "COLLECTION", kinds)
+
+
 def test_a_setting_that_did_not_exist_counts_as_its_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = initialize(tmp_path / "e", "demo", SMALL)
-    monkeypatch.setitem(config.SECTIONS, "training", Later)
+    with_later(monkeypatch)
     after = load(tmp_path / "e")
     assert after.identity == before.identity
-    assert after.config.training == Later(**dataclasses.asdict(before.config.training))
+    assert after.settings(TrainingConfig) == Later(**dataclasses.asdict(before.settings(TrainingConfig)))
     assert initialize(tmp_path / "new", "demo", SMALL).identity == before.identity
     toml = tmp_path / "e" / "experiment.toml"
     toml.write_text(toml.read_text().replace("[training]", "[training]\nclipping = 2.0"))
@@ -84,7 +89,7 @@ def test_a_setting_that_did_not_exist_counts_as_its_default(
 
 
 def test_an_experiment_with_a_late_setting_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(config.SECTIONS, "training", Later)
+    with_later(monkeypatch)
     made = initialize(tmp_path / "e", "demo", (*SMALL, "training.clipping=2"))
     assert load(tmp_path / "e") == made
     toml = tmp_path / "e" / "experiment.toml"
@@ -94,20 +99,15 @@ def test_an_experiment_with_a_late_setting_keeps_it(tmp_path: Path, monkeypatch:
 
 
 def renamed(monkeypatch: pytest.MonkeyPatch, kind: Any = Renamed) -> None:
-    for table in ("SECTIONS", "OWN"):
-        sections = {("predictor" if name == "bigru" else name): k for name, k in vars(config)[table].items()}
-        monkeypatch.setattr(config, table, sections | {"predictor": kind})
-    fields = [(name, Any, dataclasses.field(default_factory=k)) for name, k in config.OWN.items()]
-    fields.append(("brought", Any, dataclasses.field(default=())))
-    made = dataclasses.make_dataclass("Made", fields, frozen=True, kw_only=True)
-    monkeypatch.setattr(config, "ExperimentConfig", made)
+    known = {("predictor" if name == "bigru" else name): k for name, k in config.SECTIONS.items()}
+    monkeypatch.setattr(config, "SECTIONS", known | {"predictor": kind})
 
 
 @pytest.mark.parametrize("section", ["predictor", "bigru", "recurrent"])
 @pytest.mark.parametrize("key", ["rounds", "epochs", "passes"])
 def test_an_old_name_is_an_alias(section: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     renamed(monkeypatch)
-    assert config.resolve({section: {key: 7}}).predictor.rounds == 7  # type: ignore[attr-defined]
+    assert config.resolve({section: {key: 7}})(Renamed).rounds == 7
     tree = config.with_settings({section: {key: 7}}, ["predictor.width=4"])
     assert tree == {"predictor": {"rounds": 7, "width": 4}}
     assert config.with_settings({"predictor": {"rounds": 7}}, [f"{section}.{key} = 8"]) == {
@@ -154,9 +154,7 @@ def test_identities_know_the_first_name_alone() -> None:
 
 
 def test_a_variant_is_read_under_its_old_names_and_keeps_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {
-        str(key) for key in plan.predictors(ExperimentConfig(inputs=InputsConfig(variants="maps mask")))
-    }
+    before = {str(key) for key in plan.predictors(Settings((InputsConfig(variants="maps mask"),)))}
     known = variants.VARIANTS
     new = dataclasses.replace(
         known["mask"], name="existence", encoder="existence", formerly=("mask", "there")
@@ -167,7 +165,7 @@ def test_a_variant_is_read_under_its_old_names_and_keeps_its_key(monkeypatch: py
         inputs = InputsConfig(variants=f"maps {name}")
         assert inputs.chosen == (known["maps"], new)
         assert inputs.encoded == (known["maps"], new)
-        assert {str(key) for key in plan.predictors(ExperimentConfig(inputs=inputs))} == before
+        assert {str(key) for key in plan.predictors(Settings((inputs,)))} == before
     with pytest.raises(ConfigError, match="name one or more, each once"):
         InputsConfig(variants="mask existence")
     monkeypatch.setitem(known, "existence", dataclasses.replace(new, formerly=()))

@@ -19,7 +19,7 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED, StopFlag
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
 from stages.zero_cost.config import ZeroCostConfig
 from stages.zero_cost.kept import kept_proxies

@@ -22,9 +22,12 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED, StopFlag
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import space_of, task_of
 from stages.search_spaces.space import summary
 from stages.settings import ConfigError
-from stages.stage import Experiment
+from stages.training.config import TrainingConfig
 from stages.training.resumable import ResumableTraining
 from stages.zero_cost import compute, registry
 from stages.zero_cost.batch import draw_batch
@@ -67,8 +70,8 @@ def test_the_store_says_what_is_in_it(made: Path) -> None:
     assert all(found[name].attrs["description"] and found[name].attrs["units"] for name in found.variables)
     assert found.unit.sel(proxy="complexity") == "FLOPs"
     assert "Lee" in str(found.source.sel(proxy="trainability").values)
-    task = experiment.config.task
-    costs = [summary(experiment.space, name, task).flops for name in experiment.architectures]
+    task = task_of(experiment.settings)
+    costs = [summary(space_of(experiment), name, task).flops for name in experiment.architectures]
     assert found.score.sel(proxy="complexity").values.tolist() == costs
     assert bool((found.seconds >= 0).all())
     assert bool((found.seconds.sel(proxy="grad_norm") == found.seconds.sel(proxy="snip")).all())
@@ -101,7 +104,7 @@ def test_the_network_is_the_one_that_collect_trains(made: Path, monkeypatch: pyt
     execution: Any = None
     with pytest.raises(KeyboardInterrupt):
         compute.compute(experiment, 1, execution, registry.PROXIES)
-    training = ResumableTraining(experiment, 1, execution, "collect", experiment.config.training)
+    training = ResumableTraining(experiment, 1, execution, "collect", experiment.settings(TrainingConfig))
     collected = training._trainer.network.state_dict()
     assert all(torch.equal(value, collected[name]) for name, value in seen[0].state_dict().items())
 
@@ -150,7 +153,7 @@ def test_asked_to_stop_it_leaves_no_marker(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_batch_is_drawn_from_the_split_that_is_named(made: Path) -> None:
     experiment = load(made)
-    data = compute.device_data(experiment.config.data, torch.device("cpu"), experiment.data_digest)
+    data = compute.device_data(experiment.settings(DataConfig), torch.device("cpu"), experiment.data_digest)
     batches = [
         draw_batch(data, ZeroCostConfig(batch_size=16, split=split)) for split in ("train", "validation")
     ]

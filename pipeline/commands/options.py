@@ -9,10 +9,12 @@ import typer
 
 from pipeline.presets import preset_names
 from pipeline.registry import STAGES
+from stages.baselines.config import BaselinesConfig
 from storage_schema.errors import UserError
 
 if TYPE_CHECKING:
-    from stages.stage import Experiment, Stage
+    from stages.experiment import Experiment
+    from stages.stage import Stage
 
 ExperimentOption = Annotated[Path, typer.Option("--experiment", "-e", help="Experiment directory.")]
 PresetOption = Annotated[str, typer.Option("--preset", help=f"{', '.join(preset_names())}.")]
@@ -61,7 +63,7 @@ def _of_methods(opened: Experiment, stages: list[Stage], methods: str) -> list[i
 
     if [each.name for each in stages] != ["baselines"]:
         raise UserError(f"--methods {methods} needs --stage baselines")
-    names, chosen = [find(name) for name in methods.split(",")], opened.config.baselines.chosen
+    names, chosen = [find(name) for name in methods.split(",")], opened.settings(BaselinesConfig).chosen
     missing = [name for name in names if name not in chosen]
     if missing:
         raise UserError(

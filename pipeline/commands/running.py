@@ -27,7 +27,8 @@ from storage_schema.errors import UserError
 if TYPE_CHECKING:
     from pipeline.cluster import ClusterOptions
     from pipeline.run import RunOptions
-    from stages.stage import Experiment, Stage
+    from stages.experiment import Experiment
+    from stages.stage import Stage
 
 CLUSTERS = ("auto", "inline", "local", "slurm")
 

@@ -15,7 +15,8 @@ from storage_schema.errors import UserError
 if TYPE_CHECKING:
     from pipeline.queue_view import QueueView
     from pipeline.status import StageStatus
-    from stages.stage import Experiment, Stage
+    from stages.experiment import Experiment
+    from stages.stage import Stage
 
 SHOWN = 10
 

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from stages.baselines.config import BaselinesConfig
 from stages.baselines.method import Floats, Method, Scorer, UnmetNeedError
-from stages.baselines.results import decided_by
-from stages.baselines.tasks import BEFORE_TRAINING, Task
+from stages.baselines.tasks import Task
 from stages.baselines.trace import read_prefix
-from stages.models import plan
-from stages.sources import Source, target_trial
-from stages.stage import Execution, Experiment, Stopped
+from stages.experiment import Experiment
+from stages.nap2.models import plan
+from stages.recording.config import RecordingConfig
+from stages.scoring.results import BEFORE_TRAINING
+from stages.scoring.sources import Source, target_trial
+from stages.stage import Execution, Stopped
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from storage_schema import splits
 
@@ -24,14 +27,14 @@ Seconds = tuple[float | None, float | None]
 def fit_and_score(
     experiment: Experiment, source: Source, task: Task, execution: Execution
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return result and provenance for the marker; `stages.baselines.results` reads the result.
+    """Return result and provenance for the marker; `stages.scoring.results` reads the result.
 
     Raises:
         Stopped: Asked to stop between two snapshots; the index is begun again by the next run.
     """
-    start, config = time.perf_counter(), experiment.config
-    make_deterministic(config.baselines.threads)
-    method = config.baselines.method(task.method)
+    start, settings = time.perf_counter(), experiment.settings
+    make_deterministic(settings(BaselinesConfig).threads)
+    method = settings(BaselinesConfig).method(task.method)
     tested = _read_split(experiment, target_trial(experiment, task.trial)).test
     rows, notes, seconds = [], {}, []
     for position, snapshot in enumerate(task.snapshots):
@@ -48,7 +51,6 @@ def fit_and_score(
         execution.progress((position + 1) / len(task.snapshots), f"{position + 1} of {len(task.snapshots)}")
     result = {
         "task": str(task),
-        "decided_by": decided_by(experiment, source, task),
         "snapshots": list(task.snapshots),
         "scores": rows,
         "notes": notes,
@@ -91,15 +93,15 @@ def _fit(
         _check_steps(experiment, source.experiment, snapshot)
     prefix = read_prefix(source.experiment, train, snapshot, method)
     labels = np.array([split.labels[i] for i in train])
-    seed = plan.model_seed(source.experiment.config, task.trial, method.name)
+    seed = plan.model_seed(source.experiment.settings, task.trial, method.name)
     start = time.perf_counter()
     return method.fit(prefix, labels, seed), time.perf_counter() - start
 
 
 def _check_steps(target: Experiment, source: Experiment, snapshot: int) -> None:
     ours, theirs = (
-        target.config.recording.steps[: snapshot + 1],
-        source.config.recording.steps[: snapshot + 1],
+        target.settings(RecordingConfig).steps[: snapshot + 1],
+        source.settings(RecordingConfig).steps[: snapshot + 1],
     )
     if ours != theirs:
         raise UnmetNeedError(f"the source has no snapshot {snapshot} at mini-batch {ours[-1]}")

@@ -9,8 +9,9 @@ import numpy as np
 import xarray as xr
 
 from stages.baselines.method import Floats, UnmetNeedError
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from stages.zero_cost.columns import store_settings
+from stages.zero_cost.config import ZeroCostConfig
 from storage_schema import schema, write
 from storage_schema.read import StoreError, open_derived, reading
 
@@ -66,4 +67,4 @@ def _open(experiment: Experiment) -> xr.Dataset | None:
 
 
 def _settings(experiment: Experiment) -> str:
-    return store_settings(experiment.config.zero_cost, experiment.identity)
+    return store_settings(experiment.settings(ZeroCostConfig), experiment.identity)

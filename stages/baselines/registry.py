@@ -6,27 +6,27 @@ import difflib
 from pathlib import Path
 from typing import Final
 
-from stages.baselines.lc_pfn import lc_pfn
 from stages.baselines.method import Method
+from stages.baselines.methods.lc_pfn import lc_pfn
 from stages.loading import load_object
 from stages.settings import ConfigError
 
 LC_PFN: Final = "LC-PFN"
 REGISTERED: Final = (
-    "stages.baselines.references:REFERENCES",
-    "stages.baselines.cell_trees:CELL_TREES",
-    "stages.baselines.cell_trees:CELL_TREES_WITH_PROXIES",
-    "stages.baselines.zero_cost:ZERO_COST",
-    "stages.baselines.sotl:SOTL",
-    "stages.baselines.sotl:SOTL_E",
-    "stages.baselines.sotl:SOTL_EMA",
-    "stages.baselines.early_stop:EARLY_STOP",
-    "stages.baselines.lce_m:LCE_M",
-    "stages.baselines.lcsvr:LCSVR",
-    "stages.baselines.seminas:SEMINAS",
-    "stages.baselines.omni_seminas:OMNI_SEMINAS",
-    "stages.baselines.omni_ngb:OMNI_NGB",
-    "stages.baselines.lc_pfn:WITHOUT_WEIGHTS",
+    "stages.baselines.methods.references:REFERENCES",
+    "stages.baselines.methods.cell_trees:CELL_TREES",
+    "stages.baselines.methods.cell_trees:CELL_TREES_WITH_PROXIES",
+    "stages.baselines.methods.zero_cost:ZERO_COST",
+    "stages.baselines.methods.sotl:SOTL",
+    "stages.baselines.methods.sotl:SOTL_E",
+    "stages.baselines.methods.sotl:SOTL_EMA",
+    "stages.baselines.methods.early_stop:EARLY_STOP",
+    "stages.baselines.methods.lce_m:LCE_M",
+    "stages.baselines.methods.lcsvr:LCSVR",
+    "stages.baselines.methods.seminas:SEMINAS",
+    "stages.baselines.methods.omni_seminas:OMNI_SEMINAS",
+    "stages.baselines.methods.omni_ngb:OMNI_NGB",
+    "stages.baselines.methods.lc_pfn:WITHOUT_WEIGHTS",
 )
 """Where each `Method`, or tuple of them, is, in the order of `pipeline baselines list`."""
 

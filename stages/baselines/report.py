@@ -7,16 +7,19 @@ from typing import Any, Final
 
 import numpy as np
 
-from stages.baselines import results, tasks
+from stages.baselines import tasks
+from stages.baselines.config import BaselinesConfig
 from stages.baselines.method import Floats, Method
 from stages.baselines.proxies import mean_seconds
 from stages.baselines.registry import METHODS
-from stages.baselines.results import Result
-from stages.baselines.tasks import BEFORE_TRAINING
-from stages.evaluation.metrics import UPPER_HALF, kendall, upper_half
-from stages.evaluation.tables import MISSING, histogram_table, plain_table
-from stages.sources import target_trial
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
+from stages.scoring import results
+from stages.scoring.metrics import UPPER_HALF, kendall, upper_half
+from stages.scoring.results import BEFORE_TRAINING, Result
+from stages.scoring.sources import target_trial
+from stages.scoring.tables import MISSING, histogram_table, plain_table
+from stages.splits.config import SplitsConfig
 from stages.zero_cost.columns import COLUMNS
 from storage_schema import schema, splits
 from storage_schema.read import open_dynamics, reading
@@ -69,16 +72,16 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         and both by the paper's clock; `seconds` up to each snapshot; `notes`: why cells are empty, and what some are
         to be read with; `labels` of the tested architectures, fractions (R20, R21, R22).
     """
-    costs, chosen = Costs(experiment), experiment.config.baselines.chosen
+    costs, chosen = Costs(experiment), experiment.settings(BaselinesConfig).chosen
     for source, _ in tasks.blocks(experiment):
-        trials = range(source.experiment.config.splits.num_trials)
+        trials = range(source.experiment.settings(SplitsConfig).num_trials)
         found = {trial: results.of_trial(experiment, source.name, trial) for trial in trials}
         tested = [_labels(experiment, trial) for trial in trials]
         labels = [np.array(list(of_trial.values())) for of_trial in tested]
         everything = [result for of_trial in found.values() for result in of_trial]
         notes = results.note_lines([results.notes(experiment, source.name, found)])
         split = splits.read(source.experiment.layout.split(0), len(source.experiment.architectures))
-        for size in source.experiment.config.splits.train_sizes:
+        for size in source.experiment.settings(SplitsConfig).train_sizes:
             trained, methods = len(split.of_size(size)), []
             for name in chosen:
                 tau, upper = _taus(experiment, found, labels, name, size)
@@ -95,7 +98,7 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
                 "source": source.name,
                 "size": size,
                 "trials": len(trials),
-                "mini_batches": list(experiment.config.recording.steps[1:]),
+                "mini_batches": list(experiment.settings(RecordingConfig).steps[1:]),
                 "methods": methods,
                 "seconds": costs.to_each_snapshot(),
                 "notes": [*notes, *results.remarks(experiment)],
@@ -138,7 +141,7 @@ class Costs:
         }
 
     def _clock(self) -> list[float]:
-        return [NOMINAL_SECONDS * step / 100 for step in self._experiment.config.recording.steps[1:]]
+        return [NOMINAL_SECONDS * step / 100 for step in self._experiment.settings(RecordingConfig).steps[1:]]
 
 
 def _trace_seconds(experiment: Experiment) -> dict[str, Floats]:
@@ -159,7 +162,7 @@ def _or_none(values: Floats) -> list[float | None]:
 
 
 def _is_of(result: Result, name: str, size: str) -> bool:
-    return result.task.method == name and result.task.size in ("", size)
+    return result.method == name and result.size in ("", size)
 
 
 def _taus(
@@ -170,11 +173,11 @@ def _taus(
     size: str,
 ) -> Floats:
     """Return (2, trials, snapshots): τ on all tested architectures, and on their upper half by accuracy (R20)."""
-    taus = np.full((2, len(found), experiment.config.recording.snapshots), np.nan)
+    taus = np.full((2, len(found), experiment.settings(RecordingConfig).snapshots), np.nan)
     for trial, everything in found.items():
         upper = upper_half(labels[trial])
         for result in (each for each in everything if _is_of(each, name, size)):
-            for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
+            for snapshot, scores in zip(result.snapshots, result.scores, strict=True):
                 where = slice(None) if snapshot == BEFORE_TRAINING else snapshot - 1
                 taus[0, trial, where] = kendall(scores, labels[trial])
                 taus[1, trial, where] = kendall(scores[upper], labels[trial][upper])

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.baselines import results, tasks
-from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from stages.baselines import tasks
+from stages.baselines.registry import METHODS
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
+from stages.scoring.results import digest
+from stages.stage import Execution, Input, Outcome, Stage
 from storage_schema import markers
 
 
@@ -29,21 +33,35 @@ class BaselinesStage(Stage):
         """Name method, source, trial, train size and snapshot."""
         return self.key(experiment, index)
 
+    def facts(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
+        """Return what a table says of the index, and what its scores are to be read with, by mini-batches."""
+        _, task = tasks.find(experiment, index)
+        method, steps = METHODS[task.method], experiment.settings(RecordingConfig).steps[1:]
+        return {
+            "source": task.source,
+            "trial": task.trial,
+            "method": task.method,
+            "kind": method.kind,
+            "size": task.size,
+            "snapshots": task.snapshots,
+            "remarks": {step: text for step in steps if (text := method.remark(step))},
+        }
+
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return the method."""
         return tasks.find(experiment, index)[1].method
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return what is fitted to what, what is read besides the splits, and the version of an optional package."""
-        return results.settings(experiment, *tasks.find(experiment, index))
+        return tasks.settings(experiment, *tasks.find(experiment, index))
 
     def settings_before_keys(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the same as before keys."""
-        return results.settings(experiment, *tasks.find(experiment, index), before_keys=True)
+        return tasks.settings(experiment, *tasks.find(experiment, index), before_keys=True)
 
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The split of the tested architectures."""
-        return (results.split_tested(experiment, tasks.find(experiment, index)[1]),)
+        return (tasks.split_tested(experiment, tasks.find(experiment, index)[1]),)
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return nothing: the scores are in the marker, and `evaluate` gathers them."""
@@ -54,11 +72,11 @@ class BaselinesStage(Stage):
         from stages.baselines.fit import fit_and_score
 
         result, provenance = fit_and_score(experiment, *tasks.find(experiment, index), execution)
-        return Outcome(digests={"scores": results.digest(result)}, result=result, provenance=provenance)
+        return Outcome(digests={"scores": digest(result)}, result=result, provenance=provenance)
 
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return the digest of the scores in the marker."""
-        return {"scores": results.digest(marker.result)} if "scores" in marker.result else {}
+        return {"scores": digest(marker.result)} if "scores" in marker.result else {}
 
     def report(self, experiment: Experiment) -> list[str]:
         """Return the table of τ and seconds of each source."""

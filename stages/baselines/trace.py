@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from stages.baselines.config import BaselinesConfig
 from stages.baselines.method import TRACE, Floats, Method, Prefix
 from stages.baselines.proxies import read_scores
-from stages.stage import Experiment
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
+from stages.search_spaces.chosen import space_of, task_of
+from stages.training.config import TrainingConfig
 from stages.training.order import batches_per_epoch
 from storage_schema.read import open_dynamics, reading
 
@@ -28,22 +33,22 @@ def read_prefix(
         UnmetNeedError: Zero-cost proxies of some architectures are missing.
         StoreError: A store is not there or is damaged.
     """
-    config = experiment.config
-    steps = config.recording.steps[1 : snapshot + 1]
+    settings = experiment.settings
+    steps = settings(RecordingConfig).steps[1 : snapshot + 1]
     loss, accuracy = np.empty((len(architectures), 0)), np.empty((len(architectures), 0))
     if method.needs & TRACE and steps and architectures:
         loss, accuracy = _curves(experiment, architectures, steps)
-    images = config.baselines.epoch_images or config.data.dataset.training_images
-    epoch = batches_per_epoch(images, config.training.batch_size)
+    images = settings(BaselinesConfig).epoch_images or settings(DataConfig).dataset.training_images
+    epoch = batches_per_epoch(images, settings(TrainingConfig).batch_size)
     return Prefix(
         architectures=tuple(experiment.architectures[i] for i in architectures),
-        space=experiment.space,
-        task=config.task,
+        space=space_of(experiment),
+        task=task_of(settings),
         training_loss=loss,
         validation_accuracy=accuracy,
         epochs=np.array(steps, dtype=np.float64) / epoch,
         epoch_mini_batches=epoch,
-        schedule_epochs=config.training.epochs,
+        schedule_epochs=settings(TrainingConfig).epochs,
         zero_cost=read_scores(experiment, architectures)
         if "zero-cost" in method.needs and architectures
         else {},

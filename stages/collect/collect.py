@@ -9,9 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.collect.recorder import Recorder
-from stages.stage import Execution, Experiment, Outcome, Stopped
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
+from stages.recording.recorder import Recorder
+from stages.search_spaces.chosen import space_of, task_of
+from stages.stage import Execution, Outcome, Stopped
 from stages.training import loop
+from stages.training.config import TrainingConfig
 from stages.training.resumable import ResumableTraining
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
@@ -31,13 +35,15 @@ class Collection(ResumableTraining):
     """One architecture on its way from the first mini-batch to the last."""
 
     def __init__(self, experiment: Experiment, index: int, execution: Execution) -> None:
-        config = experiment.config
-        super().__init__(experiment, index, execution, NAME, config.training)
+        settings = experiment.settings
+        super().__init__(experiment, index, execution, NAME, settings(TrainingConfig))
         self._recorder = Recorder(
-            self._trainer.network, config.recording, experiment.space.max_layers(config.task)
+            self._trainer.network,
+            settings(RecordingConfig),
+            space_of(experiment).max_layers(task_of(settings)),
         )
         self._writer = ArchitectureWriter(experiment.layout.dynamics, index)
-        self._losses = torch.full((config.recording.mini_batches,), torch.nan, device=self._device)
+        self._losses = torch.full((settings(RecordingConfig).mini_batches,), torch.nan, device=self._device)
 
     def work(self) -> None:
         """Run the mini-batches that are left.
@@ -83,7 +89,7 @@ class Collection(ResumableTraining):
             self._data,
             source.validation_images,
             source.validation_labels,
-            self._experiment.config.training.batch_size,
+            self._experiment.settings(TrainingConfig).batch_size,
         )
         recorder.curve(step, "validation_accuracy", accuracy)
         recorder.curve(step, "validation_loss", loss)

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
+from stages.search_spaces.chosen import space_of, task_of
+from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.space import summary
-from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
-from stages.training.config import check_numerics
+from stages.stage import Estimate, Execution, Outcome, Stage
+from stages.training.config import TrainingConfig, check_numerics
 from stages.training.estimate import SAMPLE, networks, training_seconds
 from storage_schema import markers, schema
 from storage_schema.create import create, grow
@@ -35,8 +40,8 @@ class CollectStage(Stage):
 
     def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
         """Return what the training takes, and the statistics of all layers and units."""
-        config = experiment.config
-        images = config.recording.mini_batches * config.training.batch_size
+        settings = experiment.settings
+        images = settings(RecordingConfig).mini_batches * settings(TrainingConfig).batch_size
         return Estimate(
             seconds=training_seconds(experiment, indices, images), bytes=_rough_bytes(experiment, indices)
         )
@@ -125,7 +130,7 @@ def _rough_bytes(experiment: Experiment, indices: Sequence[int]) -> float:
         return 0.0
     some = networks(experiment, indices[:SAMPLE])
     rows = sum(min(layer.units, schema.VALUES - 1) + 1 for each in some for layer in each.layers) / len(some)
-    values = rows * len(schema.FEATURES) * len(experiment.config.recording.steps) * len(schema.KINDS)
+    values = rows * len(schema.FEATURES) * len(experiment.settings(RecordingConfig).steps) * len(schema.KINDS)
     return values * ROUGH_BYTES_PER_VALUE * len(indices)
 
 
@@ -134,8 +139,8 @@ def _attributes(experiment: Experiment) -> dict[str, Any]:
         "title": "training dynamics: statistics of weights and gradients",
         "schema_version": experiment.schema_version,
         "identity": experiment.identity,
-        "data": experiment.config.data.name,
-        "sample": experiment.config.architectures.sample,
+        "data": experiment.settings(DataConfig).name,
+        "sample": experiment.settings(ArchitecturesConfig).sample,
     }
 
 
@@ -153,18 +158,18 @@ def _gather(values: dict[str, Any], index: int, marker: markers.Marker) -> None:
 
 def store_sizes(experiment: Experiment) -> Sizes:
     """Return the lengths of the store's dimensions."""
-    recording = experiment.config.recording
+    recording = experiment.settings(RecordingConfig)
     return Sizes(
         architectures=len(experiment.architectures),
         snapshots=len(recording.steps),
-        layers=experiment.space.max_layers(experiment.config.task),
+        layers=space_of(experiment).max_layers(task_of(experiment.settings)),
         mini_batches=recording.mini_batches,
     )
 
 
 def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
     """Return coordinates and static values: all of them follow from the plan and the settings."""
-    space, task = experiment.space, experiment.config.task
+    space, task = space_of(experiment), task_of(experiment.settings)
     found = [summary(space, architecture, task) for architecture in experiment.architectures]
     units = np.zeros((sizes.architectures, sizes.layers), np.int32)
     reachable = np.zeros((sizes.architectures, sizes.layers), bool)
@@ -177,7 +182,7 @@ def store_values(experiment: Experiment, sizes: Sizes) -> dict[str, Any]:
     return {
         "architecture": experiment.architectures,
         "snapshot": np.arange(sizes.snapshots),
-        "step": experiment.config.recording.steps,
+        "step": experiment.settings(RecordingConfig).steps,
         "layer": np.arange(sizes.layers),
         "value": np.arange(schema.VALUES),
         "feature": schema.FEATURES,

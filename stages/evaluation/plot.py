@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from stages.evaluation.metrics import ACCURACY_BIN, Floats, Summary
+from stages.scoring.metrics import ACCURACY_BIN, Floats, Summary
 from stages.settings import ConfigError
 from storage_schema import durable
 

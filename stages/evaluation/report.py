@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from stages.baselines import results
-from stages.baselines.registry import METHODS
-from stages.evaluation import metrics
-from stages.evaluation.metrics import Comparison, Summary, TrialScores
+from stages.datasets.config import DataConfig
 from stages.evaluation.plot import Curve, curves, plot_tau
-from stages.evaluation.tables import MISSING, differences_table, histogram_table, method_names, tau_table
-from stages.stage import Experiment
+from stages.evaluation.rows import method_names
+from stages.experiment import Experiment
+from stages.nap2.models.config import BigruConfig, CaeConfig
+from stages.scoring import metrics, results
+from stages.scoring.config import EvaluationConfig
+from stages.scoring.metrics import Comparison, Summary, TrialScores
+from stages.scoring.tables import MISSING, differences_table, histogram_table, tau_table
+from stages.splits.config import SplitsConfig
 from stages.training.order import generator
 from storage_schema import documents, durable, schema
 from storage_schema.read import StoreError, open_derived, reading
@@ -33,9 +36,9 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         source: Where the models come from.
     """
     folder = experiment.layout.evaluation(name)
-    trials = range(source.config.splits.num_trials)
+    trials = range(source.settings(SplitsConfig).num_trials)
     stores = [_scores(experiment.layout.scores(name, trial), experiment, source) for trial in trials]
-    labels = _labels(stores)
+    labels, kinds = _labels(stores), results.methods(experiment)
     heading = _heading(experiment, name, source, stores)
     short, text, tau, differences = [heading], [heading], [], []
     for size in stores[0]["size"].values.tolist():
@@ -46,7 +49,7 @@ def write_report(experiment: Experiment, name: str, source: Experiment) -> None:
         section = [
             f"Train size {size}",
             tau_table(summaries, columns),
-            *_undefined(stores, size),
+            *_undefined(stores, size, kinds),
             *(f"{line}\n" for line in results.note_lines([store.attrs["notes"] for store in stores])),
             *(f"{line}\n" for line in results.remarks(experiment)),
         ]
@@ -72,8 +75,8 @@ def _scores(path: Path, experiment: Experiment, source: Experiment) -> xr.Datase
     Raises:
         StoreError: They are damaged, or of other train sizes or methods.
     """
-    store, sizes = open_derived(path, "evaluate", schema.SCORES), source.config.splits.train_sizes
-    rows = method_names(source.config, experiment.config)
+    store, sizes = open_derived(path, "evaluate", schema.SCORES), source.settings(SplitsConfig).train_sizes
+    rows = method_names(source, experiment)
     with reading(path):
         store = store.load()
         twins = documents.parse(store.attrs["test_with_twin_in_train"].encode(), dict[str, int])
@@ -96,14 +99,18 @@ def _heading(experiment: Experiment, name: str, source: Experiment, stores: Sequ
     counts = [store.attrs["twins"] for store in stores]
     tested = sum(store.sizes["architecture"] for store in stores)
     twins = [f"{sum(count[size] for count in counts)} of {tested} (train size {size})" for size in counts[0]]
-    config, schedule = experiment.config, source.config.cae
-    where = f"{source.config.data.name} to {config.data.name}, frozen" if name != "in-domain" else name
+    settings, schedule = experiment.settings, source.settings(CaeConfig)
+    where = (
+        f"{source.settings(DataConfig).name} to {settings(DataConfig).name}, frozen"
+        if name != "in-domain"
+        else name
+    )
     return (
-        f"{experiment.layout.root.name}: {where}; {source.config.splits.num_trials} trials, splits "
-        f"{source.config.splits.test}; autoencoders {schedule.epochs} epochs, warm-up {schedule.warmup}, "
+        f"{experiment.layout.root.name}: {where}; {source.settings(SplitsConfig).num_trials} trials, splits "
+        f"{source.settings(SplitsConfig).test}; autoencoders {schedule.epochs} epochs, warm-up {schedule.warmup}, "
         f"StepLR({schedule.step_size}, {schedule.gamma}), patience {schedule.patience}, "
         f"products {schedule.matmul_precision}; "
-        f"predictor {source.config.bigru.epochs} epochs; mean ± deviation over trials\n"
+        f"predictor {source.settings(BigruConfig).epochs} epochs; mean ± deviation over trials\n"
         f"Test architectures with an isomorphic twin among the training ones: {', '.join(twins)}\n"
     )
 
@@ -131,7 +138,7 @@ def _agreements(
         )
         for store in stores
     ]
-    config = experiment.config.evaluation
+    config = experiment.settings(EvaluationConfig)
     draws = generator(config.seed, "bootstrap", 0)
     return metrics.agreements(trials, metrics.resample_counts(len(labels), config.resamples, draws))
 
@@ -145,10 +152,10 @@ def _compact(scores: metrics.Floats) -> metrics.Floats:
     )
 
 
-def _undefined(stores: Sequence[xr.Dataset], size: str) -> list[str]:
+def _undefined(stores: Sequence[xr.Dataset], size: str, kinds: Mapping[str, str]) -> list[str]:
     """Say which models ordered nothing, as an empty cell does not tell why it is empty; baselines have notes."""
     lines = []
-    for name in (each for each in stores[0]["predictor"].values if each not in METHODS):
+    for name in (each for each in stores[0]["predictor"].values if each not in kinds):
         scores = [store["score"].sel(predictor=name, size=size).values for store in stores]
         trials = [str(trial) for trial, found in enumerate(scores) if any(map(metrics.is_constant, found.T))]
         if trials:
@@ -184,14 +191,18 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def drawn(found: Mapping[str, Curve]) -> dict[str, Curve]:
+def drawn(found: Mapping[str, Curve], kinds: Mapping[str, str]) -> dict[str, Curve]:
     """Keep models and references, and of each other kind of method the one that is best at the end.
 
     Nobody could tell more lines apart.
+
+    Args:
+        found: By row.
+        kinds: Of the rows that are no models.
     """
     best: dict[str, str] = {}
     for name, curve in found.items():
-        kind = METHODS[name].kind if name in METHODS else "model"
+        kind = kinds.get(name, "model")
         rest = kind not in ("model", "reference")
         if rest and np.isfinite(curve.mean[-1]):
             leader = best.setdefault(kind, name)
@@ -210,13 +221,12 @@ def _draw(
     store: xr.Dataset,
     labels: metrics.Floats,
 ) -> None:
-    title = (
-        f"{source.config.data.name} → {experiment.config.data.name}, train size {size}; the best of each kind"
-    )
+    names = " → ".join(each.settings(DataConfig).name for each in (source, experiment))
+    title = f"{names}, train size {size}; the best of each kind"
     plot_tau(
         experiment.layout.evaluation(name) / f"tau-{size}.png",
         store["step"].values.tolist(),
-        drawn(curves(summaries, metrics.ALL)),
+        drawn(curves(summaries, metrics.ALL), results.methods(experiment)),
         title,
         labels,
     )

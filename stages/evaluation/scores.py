@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.baselines import results
-from stages.baselines.results import Result
-from stages.baselines.tasks import BEFORE_TRAINING
-from stages.evaluation.tables import method_name, method_names
-from stages.models import plan
-from stages.models.plan import ModelKey
-from stages.models.predict import FrozenPredictor, predict
-from stages.models.sequences import read_sequences
+from stages.evaluation.rows import method_name, method_names
+from stages.experiment import Experiment
+from stages.nap2.models import plan
+from stages.nap2.models.plan import ModelKey
+from stages.nap2.models.predict import FrozenPredictor, predict
+from stages.nap2.models.sequences import read_sequences
+from stages.recording.config import RecordingConfig
+from stages.scoring import results
+from stages.scoring.results import BEFORE_TRAINING, Result
+from stages.scoring.sources import Source
+from stages.search_spaces.chosen import classes_of
 from stages.search_spaces.space import count_with_duplicate
-from stages.sources import Source
-from stages.stage import Experiment
+from stages.splits.config import SplitsConfig
 from storage_schema import splits
 
 
@@ -43,7 +45,7 @@ class Trial:
     def keys(self) -> list[ModelKey]:
         """The trial's models."""
         return [
-            key for key in plan.predictors(self.source.experiment.config) if key.trial == self.source_trial
+            key for key in plan.predictors(self.source.experiment.settings) if key.trial == self.source_trial
         ]
 
 
@@ -53,17 +55,17 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
     Returns:
         Contents by variable of `storage_schema.schema.SCORES`; one line by method.
     """
-    target, sizes = trial.target, trial.source.experiment.config.splits.train_sizes
+    target, sizes = trial.target, trial.source.experiment.settings(SplitsConfig).train_sizes
     split = _read_split(target, trial.target_trial)
-    steps = target.config.recording.steps
-    names = method_names(trial.source.experiment.config, target.config)
+    steps = target.settings(RecordingConfig).steps
+    names = method_names(trial.source.experiment, target)
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
     for key in trial.keys:
         found[names.index(method_name(key)), sizes.index(key.size)] = _model_scores(trial, key, split.test)
     scored = results.of_trial(target, trial.source.name, trial.source_trial)
     for result in scored:
-        which = [sizes.index(result.task.size)] if result.task.size else range(len(sizes))
-        _fill(found[names.index(result.task.method)], which, result)
+        which = [sizes.index(result.size)] if result.size else range(len(sizes))
+        _fill(found[names.index(result.method)], which, result)
     notes = results.notes(target, trial.source.name, {trial.source_trial: scored})
     contents = {
         "predictor": names,
@@ -81,7 +83,7 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
 def _fill(found: NDArray[np.float64], sizes: Sequence[int], result: Result) -> None:
     """Put a result into (size, architecture, snapshot); what follows no trace is the same at every snapshot."""
     for size in sizes:
-        for snapshot, scores in zip(result.task.snapshots, result.scores, strict=True):
+        for snapshot, scores in zip(result.snapshots, result.scores, strict=True):
             if snapshot == BEFORE_TRAINING:
                 found[size] = scores[:, None]
             else:
@@ -92,7 +94,7 @@ def count_twins(trial: Trial) -> dict[str, int]:
     """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
     split = _read_split(trial.source.experiment, trial.source_trial)
     tested = _read_split(trial.target, trial.target_trial).test
-    there, here = trial.source.experiment.isomorphism_classes, trial.target.isomorphism_classes
+    there, here = classes_of(trial.source.experiment), classes_of(trial.target)
     return {
         size: count_with_duplicate([here[i] for i in tested], [there[i] for i in train])
         for size, train in split.train.items()
@@ -105,7 +107,7 @@ def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
 
 def _model_scores(trial: Trial, key: ModelKey, test: Sequence[int]) -> NDArray[np.float64]:
     """Return scores (architecture, snapshot)."""
-    count = len(trial.target.config.recording.steps) - 1
+    count = len(trial.target.settings(RecordingConfig).steps) - 1
     if not trial.source.in_domain:
         return predict(trial.source.experiment, key, trial.target, test, count)
     scores = FrozenPredictor(trial.source.experiment, key).scores(

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.baselines import results, tasks
-from stages.baselines.registry import METHODS
-from stages.models import plan
-from stages.sources import Source, digests, sources, target_trial
-from stages.stage import Execution, Experiment, Input, Outcome, Stage
+from stages.experiment import Experiment
+from stages.nap2.models import plan
+from stages.nap2.models.config import BigruConfig
+from stages.scoring import results
+from stages.scoring.sources import Source, digests, sources, target_trial
+from stages.splits.config import SplitsConfig
+from stages.stage import Execution, Input, Outcome, Stage
 from storage_schema import create, documents, markers, schema, write
 from storage_schema.read import open_derived
 
@@ -24,7 +26,7 @@ class EvaluateStage(Stage):
 
     def num_tasks(self, experiment: Experiment) -> int:
         """Count the trials of every source."""
-        return sum(source.experiment.config.splits.num_trials for source in sources(experiment))
+        return sum(source.experiment.settings(SplitsConfig).num_trials for source in sources(experiment))
 
     def key(self, experiment: Experiment, index: int) -> str:
         """Name source and trial, as in `in-domain/0`."""
@@ -49,11 +51,11 @@ class EvaluateStage(Stage):
     def settings_before_keys(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the same with models in the order of the source's settings."""
         source, trial = _task(experiment, index)
-        keys = [key for key in plan.predictors(source.experiment.config) if key.trial == trial]
+        keys = [key for key in plan.predictors(source.experiment.settings) if key.trial == trial]
         found: dict[str, Any] = {"source": source.name, "trial": trial, "models": list(map(str, keys))}
         scored = results.of_trial(experiment, source.name, trial)
-        found["baselines"] = dict.fromkeys(experiment.config.baselines.chosen) | {
-            str(result.task): result.digest for result in scored
+        found["baselines"] = dict.fromkeys(results.methods(experiment)) | {
+            result.key: result.digest for result in scored
         }
         if not source.in_domain:
             found["digests"] = [
@@ -64,7 +66,10 @@ class EvaluateStage(Stage):
     def inputs(self, experiment: Experiment, index: int) -> Sequence[Input]:
         """The split of the tested architectures, the references (R26) and, in-domain, embeddings and predictors."""
         source, trial = _task(experiment, index)
-        found = [Input("split", target_trial(experiment, trial)), *_references(experiment, source, trial)]
+        found = [
+            Input("split", target_trial(experiment, trial)),
+            *results.references(experiment, source.name, trial),
+        ]
         return [*found, *(_models(experiment, trial) if source.in_domain else ())]
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
@@ -99,7 +104,7 @@ class EvaluateStage(Stage):
         }
         with execution.guard():
             create.replace(experiment.layout.scores(source.name, number), schema.SCORES, contents, attributes)
-        where = provenance(fingerprint(choose_device(experiment.config.bigru.device)), [])
+        where = provenance(fingerprint(choose_device(experiment.settings(BigruConfig).device)), [])
         result = {
             "source": source.name,
             "trial": number,
@@ -158,24 +163,16 @@ def _sorted(text: str) -> str:
 
 def _task(experiment: Experiment, index: int) -> tuple[Source, int]:
     for source in sources(experiment):
-        trials = source.experiment.config.splits.num_trials
+        trials = source.experiment.settings(SplitsConfig).num_trials
         if index < trials:
             return source, index
         index -= trials
     raise IndexError(index)
 
 
-def _references(experiment: Experiment, source: Source, trial: int) -> list[Input]:
-    return [
-        Input("baselines", index, str(task))
-        for index, task in tasks.of_trial(experiment, source.name, trial)
-        if METHODS[task.method].kind == "reference"
-    ]
-
-
 def _models(experiment: Experiment, trial: int) -> list[Input]:
     """Everything trained in a trial, and its split, as inputs."""
-    config = experiment.config
-    embedded = [plan.embedded(config, key) for key in plan.encoders(config) if key.trial == trial]
-    predicted = [plan.predicted_by(config, key) for key in plan.predictors(config) if key.trial == trial]
+    settings = experiment.settings
+    embedded = [plan.embedded(settings, key) for key in plan.encoders(settings) if key.trial == trial]
+    predicted = [plan.predicted_by(settings, key) for key in plan.predictors(settings) if key.trial == trial]
     return [Input("split", trial), *embedded, *predicted]

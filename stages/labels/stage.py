@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
+from stages.labels.config import LabelsConfig
 from stages.labels.errors import LabelError
-from stages.stage import Estimate, Execution, Experiment, Outcome, Stage
+from stages.stage import Estimate, Execution, Outcome, Stage
 from stages.training.config import check_numerics
 from stages.training.estimate import training_seconds
 from storage_schema import durable, markers
@@ -27,10 +30,10 @@ class LabelsStage(Stage):
 
     def estimate(self, experiment: Experiment, indices: Sequence[int]) -> Estimate:
         """Return what the training takes, if labels come from training."""
-        config = experiment.config
-        if config.labels.source != "training":
+        settings = experiment.settings
+        if settings(LabelsConfig).source != "training":
             return Estimate(seconds=0)
-        images = config.labels.epochs * config.data.dataset.training_images
+        images = settings(LabelsConfig).epochs * settings(DataConfig).dataset.training_images
         return Estimate(seconds=training_seconds(experiment, indices, images))
 
     def admit(self, experiment: Experiment) -> None:
@@ -39,7 +42,7 @@ class LabelsStage(Stage):
         Raises:
             ConfigError: This code's are others.
         """
-        if experiment.config.labels.source == "training":
+        if experiment.settings(LabelsConfig).source == "training":
             check_numerics(experiment.numerics_version)
 
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
@@ -48,7 +51,7 @@ class LabelsStage(Stage):
         Raises:
             LabelError: The plan has no label though labels are not trained here.
         """
-        source = experiment.config.labels.source
+        source = experiment.settings(LabelsConfig).source
         provenance: dict[str, Any] = {"source": source}
         if source == "training":
             from stages.labels.train import train_to_the_end
@@ -79,7 +82,7 @@ class LabelsStage(Stage):
                 with markers.reading(path):
                     row = (index, experiment.architectures[index], repr(float(marker.result["label"])))
                 # The source is part of the identity, so it is the same for every marker.
-                writer.writerow((*row, experiment.config.labels.source))
+                writer.writerow((*row, experiment.settings(LabelsConfig).source))
         durable.write(experiment.layout.labels, text.getvalue().encode())
 
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:

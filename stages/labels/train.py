@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stages.stage import Execution, Experiment, Stopped
+from stages.experiment import Experiment
+from stages.labels.config import LabelsConfig
+from stages.stage import Execution, Stopped
 from stages.training import loop
+from stages.training.config import TrainingConfig
 from stages.training.order import batches_per_epoch
 from stages.training.resumable import ResumableTraining
 
@@ -38,12 +41,12 @@ class LabelTraining(ResumableTraining):
     """One architecture on its way to the end of its schedule."""
 
     def __init__(self, experiment: Experiment, index: int, execution: Execution, name: str) -> None:
-        config = experiment.config
+        settings = experiment.settings
         # The cosine ends where this training does, not where the collected one would have.
-        schedule = replace(config.training, epochs=max(1, config.labels.epochs))
+        schedule = replace(settings(TrainingConfig), epochs=max(1, settings(LabelsConfig).epochs))
         super().__init__(experiment, index, execution, name, schedule)
         self._epoch = batches_per_epoch(len(self._data.train_labels), schedule.batch_size)
-        self._last = config.labels.epochs * self._epoch
+        self._last = settings(LabelsConfig).epochs * self._epoch
 
     def work(self) -> None:
         """Run the mini-batches that are left, saving once an epoch.
@@ -64,6 +67,6 @@ class LabelTraining(ResumableTraining):
 
     def accuracy(self) -> float:
         """Return the fraction of test images, none of them used to validate, that are classified rightly."""
-        source, size = self._data.source, self._experiment.config.training.batch_size
+        source, size = self._data.source, self._experiment.settings(TrainingConfig).batch_size
         images, labels = source.test_images, source.test_labels
         return loop.evaluate(self._trainer.network, self._data, images, labels, size)[0]

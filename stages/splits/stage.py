@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import classes_of
 from stages.settings import identity_settings
+from stages.splits.config import SplitsConfig
 from stages.splits.errors import SplitError
 from stages.splits.split import count_twins, histogram, split
-from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.stage import Execution, Outcome, Stage
 from storage_schema import documents, durable, markers, splits, write
 
 
@@ -35,7 +38,7 @@ class SplitStage(Stage):
 
     def num_tasks(self, experiment: Experiment) -> int:
         """One index a trial."""
-        return experiment.config.splits.num_trials
+        return experiment.settings(SplitsConfig).num_trials
 
     def describe(self, experiment: Experiment, index: int) -> str:
         """Name the trial."""
@@ -44,7 +47,11 @@ class SplitStage(Stage):
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return the protocol, the trial, and which architectures there are with which labels."""
         sample = write.digest(experiment.layout.split_sample)
-        return {**identity_settings(experiment.config.splits), "trial": index, "architectures": sample}
+        return {
+            **identity_settings(experiment.settings(SplitsConfig)),
+            "trial": index,
+            "architectures": sample,
+        }
 
     def prepare(self, experiment: Experiment) -> None:
         """Write down which architectures are finished, and their labels.
@@ -54,7 +61,7 @@ class SplitStage(Stage):
                 there are too few.
         """
         labels = _labels(experiment)
-        split(experiment.config.splits, 0, labels, experiment.isomorphism_classes)  # whether there is one
+        split(experiment.settings(SplitsConfig), 0, labels, classes_of(experiment))  # whether there is one
         content = json.dumps({str(i): labels[i] for i in sorted(labels)}).encode()
         path = experiment.layout.split_sample
         if not path.is_file() or path.read_bytes() != content:
@@ -76,7 +83,7 @@ class SplitStage(Stage):
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Draw one trial's split."""
         labels = _sample(experiment)
-        drawn = split(experiment.config.splits, index, labels, experiment.isomorphism_classes)
+        drawn = split(experiment.settings(SplitsConfig), index, labels, classes_of(experiment))
         folder = experiment.layout.split(index)
         files = splits.SplitFiles(
             trial=index,
@@ -93,14 +100,14 @@ class SplitStage(Stage):
             "train": {size: len(indices) for size, indices in drawn.train.items()},
             "validation": len(drawn.validation),
             "test": len(drawn.test),
-            "test_with_twin_in_train": count_twins(drawn, experiment.isomorphism_classes),
+            "test_with_twin_in_train": count_twins(drawn, classes_of(experiment)),
         }
         digests = write.digests(splits.paths(folder)) | splits.digests_by_size(files)
         return Outcome(digests=digests, result=result, provenance={})
 
     def finalise(self, experiment: Experiment) -> None:
         """Write the report: protocol, parts, twins and the sample's accuracy histogram."""
-        config = experiment.config.splits
+        config = experiment.settings(SplitsConfig)
         found = [markers.load(experiment.layout.marker(self.name, i)) for i in range(config.num_trials)]
         trials = [{"trial": marker.index, **marker.result} for marker in found if marker is not None]
         report = {
@@ -159,7 +166,7 @@ def _labels(experiment: Experiment) -> dict[int, float]:
     layout, everyone = experiment.layout, set(range(len(experiment.architectures)))
     for stage in ("collect", "labels"):
         missing = everyone - markers.done_indices(layout.markers(stage))
-        if missing and not experiment.config.splits.allow_partial:
+        if missing and not experiment.settings(SplitsConfig).allow_partial:
             raise SplitError(
                 f"{len(missing)} of {len(everyone)} architectures are not finished ({_some(missing)}): "
                 f"run --stage {stage} first, or go on without them with --allow-partial"

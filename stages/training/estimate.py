@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from stages.experiment import Experiment
+from stages.search_spaces.chosen import space_of, task_of
 from stages.search_spaces.space import NetworkSummary, summary
-from stages.stage import Experiment
 
 ROUGH_FLOPS_PER_SECOND = 8e9
 """Of one 2020s CPU core in small convolutions."""
@@ -24,5 +25,5 @@ def training_seconds(experiment: Experiment, indices: Sequence[int], images: int
 
 def networks(experiment: Experiment, indices: Sequence[int]) -> list[NetworkSummary]:
     """Return layers and costs of the networks of some indices."""
-    space, task = experiment.space, experiment.config.task
+    space, task = space_of(experiment), task_of(experiment.settings)
     return [summary(space, experiment.architectures[index], task) for index in indices]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
 from stages.search_spaces.build import build
-from stages.stage import Execution, Experiment
+from stages.search_spaces.chosen import space_of, task_of
+from stages.stage import Execution
 from stages.training import checkpoint, loop
 from stages.training.config import TrainingConfig
 from stages.training.data import device_data
@@ -104,9 +107,9 @@ class ResumableTraining(Resumable):
     ) -> None:
         super().__init__(experiment, index, execution, stage, training.device, training.threads)
         self._index = index
-        self._data = device_data(experiment.config.data, self._device, experiment.data_digest)
+        self._data = device_data(experiment.settings(DataConfig), self._device, experiment.data_digest)
         architecture = experiment.architectures[index]
-        network = build(experiment.space, architecture, experiment.config.task, training.seed)
+        network = build(space_of(experiment), architecture, task_of(experiment.settings), training.seed)
         self._trainer = loop.Trainer(network.to(self._device), self._data, training)
         self._step = 0
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stages.datasets.config import DataConfig
+from stages.experiment import Experiment
 from stages.search_spaces.build import build
-from stages.stage import Execution, Experiment, Stopped
+from stages.search_spaces.chosen import space_of, task_of
+from stages.stage import Execution, Stopped
+from stages.training.config import TrainingConfig
 from stages.training.data import device_data
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
 from stages.zero_cost.batch import draw_batch
+from stages.zero_cost.config import ZeroCostConfig
 from stages.zero_cost.measure import Measured, measure
 from stages.zero_cost.proxy import Proxy, Subject
 
@@ -22,17 +27,17 @@ def compute(
     Raises:
         Stopped: Asked to stop; nothing is kept, as it takes seconds to begin again.
     """
-    config, space, architecture = experiment.config, experiment.space, experiment.architectures[index]
-    make_deterministic(config.zero_cost.threads)
-    device = choose_device(config.zero_cost.device)
-    data = device_data(config.data, device, experiment.data_digest)
-    network = build(space, architecture, config.task, config.training.seed).to(device)
-    subject = Subject(network=network, space=space, architecture=architecture, task=config.task)
+    settings, space, architecture = experiment.settings, space_of(experiment), experiment.architectures[index]
+    make_deterministic(settings(ZeroCostConfig).threads)
+    device = choose_device(settings(ZeroCostConfig).device)
+    data = device_data(settings(DataConfig), device, experiment.data_digest)
+    network = build(space, architecture, task_of(settings), settings(TrainingConfig).seed).to(device)
+    subject = Subject(network=network, space=space, architecture=architecture, task=task_of(settings))
 
     def before_each() -> None:
         execution.progress(0.0)
         if execution.should_stop():
             raise Stopped(f"index {index} is begun again by the next run")
 
-    measured = measure(subject, draw_batch(data, config.zero_cost), before_each, proxies)
+    measured = measure(subject, draw_batch(data, settings(ZeroCostConfig)), before_each, proxies)
     return measured, provenance(fingerprint(device), [])

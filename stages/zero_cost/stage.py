@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from stages.stage import Execution, Experiment, Outcome, Stage
+from stages.experiment import Experiment
+from stages.stage import Execution, Outcome, Stage
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
+from stages.zero_cost.config import ZeroCostConfig
 from stages.zero_cost.kept import kept_numbers, kept_proxies
 from stages.zero_cost.registry import PROXIES
 from storage_schema import create, markers, schema, write
@@ -31,7 +33,7 @@ class ZeroCostStage(Stage):
 
     def settings(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
         """Return what the proxies look at, and which numbers there are."""
-        return column_settings(experiment.config.zero_cost)
+        return column_settings(experiment.settings(ZeroCostConfig))
 
     def prepare(self, experiment: Experiment) -> None:
         """Create the store, empty, unless there is one with the settings and of as many architectures as now."""
@@ -122,7 +124,7 @@ class ZeroCostStage(Stage):
             "title": "zero-cost proxies: numbers of networks at initialization",
             "schema_version": experiment.schema_version,
             "identity": experiment.identity,
-            "settings": store_settings(experiment.config.zero_cost, experiment.identity),
+            "settings": store_settings(experiment.settings(ZeroCostConfig), experiment.identity),
         }
 
 

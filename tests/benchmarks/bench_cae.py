@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from plain_autoencoder import plain_autoencoder
-from stages.models.autoencoder import Autoencoder, reconstruction_loss
+from stages.nap2.models.autoencoder import Autoencoder, reconstruction_loss
 from stages.training.determinism import make_deterministic
 
 LAYERS = 65

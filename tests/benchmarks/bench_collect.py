@@ -20,7 +20,8 @@ from pathlib import Path
 from pipeline.experiment import initialize
 from stages.collect.collect import Collection
 from stages.collect.stage import CollectStage
-from stages.stage import Execution, Experiment
+from stages.experiment import Experiment
+from stages.stage import Execution
 
 ALL_3X3 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 MINI_BATCHES = 3

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from pipeline.experiment import initialize, load
 from stages.collect.stage import CollectStage
-from stages.inputs.maps import Maps, grouped
-from stages.inputs.variants import VARIANTS
-from stages.models.autoencoder import Autoencoder, reconstruction_loss
+from stages.nap2.feature_maps.maps import Maps, grouped
+from stages.nap2.feature_maps.variants import VARIANTS
+from stages.nap2.models.autoencoder import Autoencoder, reconstruction_loss
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter, object_path
 

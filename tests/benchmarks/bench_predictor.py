@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.models.predictor import Predictor, recur_packed
+from stages.nap2.models.predictor import Predictor, recur_packed
 from stages.training.determinism import make_deterministic
 
 ARCHITECTURES, SNAPSHOTS, COMPONENTS = 700, 23, 256

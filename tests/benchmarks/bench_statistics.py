@@ -1,4 +1,4 @@
-"""Side by side: the plain loop over units and `stages.collect.statistics`, one snapshot of 98 layers.
+"""Side by side: the plain loop over units and `stages.recording.statistics`, one snapshot of 98 layers.
 
 Run from the repository's root: `PYTHONPATH=.:tests python tests/benchmarks/bench_statistics.py`.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reference_statistics import network_statistics
-from stages.collect.statistics import StatisticsPlan, statistics
+from stages.recording.statistics import StatisticsPlan, statistics
 
 
 def all_3x3_shapes(channels: int = 16, cells: int = 5, classes: int = 10) -> list[tuple[int, ...]]:

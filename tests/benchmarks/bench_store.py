@@ -23,7 +23,7 @@ from bench_statistics import snapshot
 
 from pipeline.experiment import initialize
 from stages.collect.stage import CollectStage
-from stages.collect.statistics import StatisticsPlan, statistics
+from stages.recording.statistics import StatisticsPlan, statistics
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter, object_path
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.baselines.cell_trees import CellTrees
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.cell_trees import CellTrees
+from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.cell_features import cell_feature_matrix
 from stages.search_spaces.nasbench201.genotype import Genotype, canonical_form
 

@@ -17,10 +17,10 @@ from typing import Final
 
 import numpy as np
 
-from stages.baselines.early_stop import EARLY_STOP
-from stages.baselines.lce_m import LCE_M
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.early_stop import EARLY_STOP
+from stages.baselines.methods.lce_m import LCE_M
+from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 

@@ -21,7 +21,8 @@ from sklearn.model_selection import KFold, cross_val_predict
 from trees_on_maps import features
 
 from pipeline.experiment import load
-from stages.evaluation.metrics import kendall
+from stages.recording.config import RecordingConfig
+from stages.scoring.metrics import kendall
 from storage_schema import markers, schema
 
 REPEATS = 10
@@ -44,8 +45,8 @@ def main() -> None:
     done = [markers.done_indices(e.layout.markers("collect")) for e in experiments]
     both = [name for name, i in places[0].items() if i in done[0] and places[1].get(name, -1) in done[1]]
     labels = np.array([experiments[0].planned_labels[places[0][name]] for name in both], np.float64)
-    last = len(experiments[0].config.recording.steps) - 1
-    step, losses = experiments[0].config.recording.steps[last], []
+    last = len(experiments[0].settings(RecordingConfig).steps) - 1
+    step, losses = experiments[0].settings(RecordingConfig).steps[last], []
     print(
         f"{len(both)} architectures, {step} mini-batches; accuracy {labels.min():.3f} to {labels.max():.3f}"
     )

@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from stages.baselines.method import Floats, Method, Prefix
-from stages.baselines.omni_ngb import OMNI_NGB
-from stages.baselines.omni_seminas import OMNI_SEMINAS
-from stages.baselines.seminas import SEMINAS
-from stages.evaluation.metrics import interval, kendall, resample_counts, resampled_kendall
+from stages.baselines.methods.omni_ngb import OMNI_NGB
+from stages.baselines.methods.omni_seminas import OMNI_SEMINAS
+from stages.baselines.methods.seminas import SEMINAS
+from stages.scoring.metrics import interval, kendall, resample_counts, resampled_kendall
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 

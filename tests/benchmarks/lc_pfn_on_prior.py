@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from stages.baselines.lc_pfn import Shape, build, expected, require_package, save
 from stages.baselines.method import Floats
+from stages.baselines.methods.lc_pfn import Shape, build, expected, require_package, save
 
 SMALL: Final = Shape(embedding=128, layers=2, bars=100)
 BATCH, STEPS, WARM_UP, HIGHEST_RATE = 64, 600, 50, 1e-3

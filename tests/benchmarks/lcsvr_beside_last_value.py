@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.baselines.lcsvr import DRAWS, fit
 from stages.baselines.method import Floats, Prefix
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods.lcsvr import DRAWS, fit
+from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 

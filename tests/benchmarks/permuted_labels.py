@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from hybrids_beside_parameters import numbers, prefix, table
 
-from stages.baselines import cell_trees, omni_ngb
 from stages.baselines.method import Scorer
-from stages.evaluation.metrics import kendall
+from stages.baselines.methods import cell_trees, omni_ngb
+from stages.scoring.metrics import kendall
 
 LABELS, TESTED = 200, 1000
 

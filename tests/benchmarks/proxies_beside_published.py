@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau, spearmanr
 
-from stages.baselines.rank_aggregation import AGGREGATES
+from stages.baselines.methods.rank_aggregation import AGGREGATES
 from stages.datasets.config import DataConfig
 from stages.datasets.load import load
 from stages.search_spaces.build import build

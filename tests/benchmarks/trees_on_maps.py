@@ -19,8 +19,9 @@ from scipy.stats import rankdata
 from sklearn.ensemble import ExtraTreesRegressor
 
 from pipeline.experiment import load
-from stages.evaluation.metrics import kendall, upper_half
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.scoring.metrics import kendall, upper_half
+from stages.splits.config import SplitsConfig
 from storage_schema import schema, splits
 from storage_schema.read import normalized
 
@@ -53,7 +54,7 @@ def transfer(source: Experiment, target: Experiment) -> None:
             theirs, mine = (features(store, kinds, snapshot) for store in stores)
             for name, one, two in (("values", theirs, mine), ("ranks", ranked(theirs), ranked(mine))):
                 found = []
-                for trial in range(source.config.splits.num_trials):
+                for trial in range(source.settings(SplitsConfig).num_trials):
                     learnt, asked = (splits.read(e.layout.split(trial)) for e in (source, target))
                     model = ExtraTreesRegressor(300, max_features=0.5, random_state=0)
                     train, test = list(learnt.train["all"]), list(asked.test)
@@ -78,7 +79,7 @@ def main() -> None:
     store = xr.open_zarr(experiment.layout.dynamics, chunks=None)
     trials = [
         splits.read(experiment.layout.split(trial), len(experiment.architectures))
-        for trial in range(experiment.config.splits.num_trials)
+        for trial in range(experiment.settings(SplitsConfig).num_trials)
     ]
 
     def tell(name: str, scores: NDArray[Any]) -> None:

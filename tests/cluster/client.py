@@ -15,7 +15,7 @@ import slurm_cluster
 import torch
 
 from pipeline.experiment import initialize
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from stages.training import checkpoint
 from storage_schema import markers
 

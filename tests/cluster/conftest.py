@@ -13,7 +13,7 @@ from client import SETTINGS, Cluster
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from storage_schema.write import file_digests
 
 

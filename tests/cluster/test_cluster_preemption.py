@@ -14,7 +14,7 @@ import pytest
 import slurm_cluster
 from client import LONG, SLICED, Cluster
 
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from storage_schema import lease
 from storage_schema.write import file_digests
 

@@ -26,7 +26,7 @@ from pipeline import cli
 from pipeline.experiment import load
 from pipeline.registry import STAGES
 from pipeline.verify import find_shared, verify_digests
-from stages.stage import Experiment
+from stages.experiment import Experiment
 from storage_schema.durable import PARTIAL
 
 SETTINGS = ("architectures.number=20", "recording.snapshots=2", "cae.epochs=1", "bigru.epochs=2")

@@ -30,13 +30,13 @@ from stages.datasets import load as datasets
 from stages.datasets.checksums import write_manifest
 from stages.datasets.config import DataConfig
 from stages.evaluation.report import write_report
-from stages.inputs.variants import VARIANTS
 from stages.labels.config import LabelsConfig
 from stages.labels.table import read_table
-from stages.models import card, plan
-from stages.models.plan import ModelKey
-from stages.models.predict import FrozenPredictor
-from stages.models.sequences import read_sequences
+from stages.nap2.feature_maps.variants import VARIANTS
+from stages.nap2.models import card, plan
+from stages.nap2.models.plan import ModelKey
+from stages.nap2.models.predict import FrozenPredictor
+from stages.nap2.models.sequences import read_sequences
 from stages.training import checkpoint
 from storage_schema import lease, markers, sealed, splits
 from storage_schema.lease import Lease, LeaseLostError, LeaseTakenError
@@ -105,10 +105,10 @@ def marker(stage: str) -> Callable[[Path], None]:
 
 
 def digests(root: Path) -> Any:
-    from stages.models.encode import model_digests
+    from stages.nap2.models.encode import model_digests
 
     experiment = load(root / "e")
-    return model_digests(experiment, plan.predicted_by(experiment.config, KEY))
+    return model_digests(experiment, plan.predicted_by(experiment.settings, KEY))
 
 
 def a_lease(root: Path) -> None:
@@ -143,8 +143,8 @@ def failure(root: Path) -> None:
 def model(root: Path) -> None:
     experiment = load(root / "e")
     for folder, model in (
-        (plan.predictor_folder(experiment, KEY), plan.predicted_by(experiment.config, KEY)),
-        (plan.cae_folder(experiment, KEY, "weights"), plan.trained(experiment.config, KEY, "weights")),
+        (plan.predictor_folder(experiment, KEY), plan.predicted_by(experiment.settings, KEY)),
+        (plan.cae_folder(experiment, KEY, "weights"), plan.trained(experiment.settings, KEY, "weights")),
     ):
         marker = markers.load(model.marker(experiment.layout))
         assert marker is not None

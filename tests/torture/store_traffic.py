@@ -22,10 +22,12 @@ from pipeline.array_spec import parse_array
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.status import stage_status
 from slurm.preemption import EXIT_STOPPED
-from stages.collect.recorder import Recorder
 from stages.collect.stage import CollectStage, store_sizes
+from stages.experiment import Experiment
 from stages.labels.stage import LabelsStage, label_digest
-from stages.stage import Execution, Experiment, Outcome
+from stages.recording.config import RecordingConfig
+from stages.recording.recorder import Recorder
+from stages.stage import Execution, Outcome
 from storage_schema import markers, schema
 from storage_schema.write import ArchitectureWriter, file_digests
 
@@ -45,7 +47,7 @@ def maps(experiment: Experiment, index: int) -> dict[str, NDArray[np.float32]]:
 
 def curves(experiment: Experiment, index: int, snapshots: int) -> NDArray[np.float32]:
     """What the curves say when so many snapshots are written."""
-    sizes, steps = store_sizes(experiment), experiment.config.recording.steps[:snapshots]
+    sizes, steps = store_sizes(experiment), experiment.settings(RecordingConfig).steps[:snapshots]
     found = np.full((sizes.mini_batches, len(schema.CURVES)), np.nan, np.float32)
     found[: steps[-1], schema.CURVES.index("training_loss")] = index
     found[[step - 1 for step in steps], schema.CURVES.index("written")] = 1

@@ -22,7 +22,8 @@ import store_traffic
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import initialize
 from pipeline.registry import STAGES
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.recording.config import RecordingConfig
 from storage_schema import markers, schema
 from storage_schema.write import TASK_ARRAYS, ArchitectureWriter, object_path
 
@@ -144,7 +145,7 @@ def space(tmp_path_factory: pytest.TempPathFactory, often: Often) -> Any:
     layout, writer = experiment.layout, ArchitectureWriter(experiment.layout.dynamics, 0)
     for kind, rows in store_traffic.maps(experiment, 0).items():
         writer.write(kind, rows)
-    count = len(experiment.config.recording.steps)
+    count = len(experiment.settings(RecordingConfig).steps)
     writer.write("curves", store_traffic.curves(experiment, 0, count))
     layout.markers("collect").mkdir(parents=True)
     digests = writer.digests()

@@ -25,8 +25,8 @@ from pipeline.registry import STAGES
 from pipeline.run import RunOptions, run_stage
 from pipeline.status import stage_status
 from pipeline.verify import verify_digests
-from stages.collect.recorder import Recorder
-from stages.stage import Experiment
+from stages.experiment import Experiment
+from stages.recording.recorder import Recorder
 from storage_schema import durable, markers
 from storage_schema.read import open_dynamics
 

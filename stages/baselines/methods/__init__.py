@@ -1,0 +1,1 @@
+"""The methods compared with, a module each."""

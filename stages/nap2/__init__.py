@@ -1,0 +1,1 @@
+"""The paper's predictor: feature maps, two autoencoders, embeddings, a bidirectional GRU."""

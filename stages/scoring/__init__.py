@@ -1,0 +1,1 @@
+"""How scores are compared: where they come from, metrics and tables."""
