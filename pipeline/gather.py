@@ -24,10 +24,10 @@ def prepare(experiment: Experiment, stage: Stage) -> None:
     """Create what the indices of a stage share, unless it is there, and clear away what killed writers have left."""
     with lease.exclusive(experiment.layout.lease_lock(stage.name)):
         _clear(experiment, stage)
-        before, known = write.digests(stage.shared(experiment)), _known(experiment, stage)
+        before, known = write.digests(stage.shared(experiment).files), _known(experiment, stage)
         _take_away_marker(experiment, stage)
         stage.prepare(experiment)
-        after = write.digests(stage.shared(experiment))
+        after = write.digests(stage.shared(experiment).files)
         # What was there before and is not vouched for stays so: it may be damaged.
         new = {name: value for name, value in after.items() if before.get(name) != value}
         gone = before.keys() - after.keys()
@@ -48,7 +48,7 @@ def rewriting(experiment: Experiment, stage: Stage) -> Iterator[None]:
     _clear(experiment, stage)
     _take_away_marker(experiment, stage)
     yield
-    _vouch(experiment, stage, write.digests(stage.shared(experiment)))
+    _vouch(experiment, stage, write.digests(stage.shared(experiment).files))
 
 
 def marker(experiment: Experiment, stage: Stage) -> markers.Marker | None:
@@ -92,9 +92,9 @@ def _vouch(experiment: Experiment, stage: Stage, digests: dict[str, str]) -> Non
 
 
 def _clear(experiment: Experiment, stage: Stage) -> None:
-    store = stage.store(experiment)
-    beside = [experiment.layout.shared(stage.name), *([store] if store else [])]
-    for path in (*beside, *stage.shared(experiment).values()):
+    shared = stage.shared(experiment)
+    beside = [experiment.layout.shared(stage.name), *([shared.store] if shared.store else [])]
+    for path in (*beside, *shared.files.values()):
         if path.name.endswith(durable.PARTIAL):
             durable.remove(path)
         else:

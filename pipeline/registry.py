@@ -17,9 +17,9 @@ REFERENCES: Final[Mapping[str, str]] = {
     "zero-cost": "stages.zero_cost.stage:ZeroCostStage",
     "labels": "stages.labels.stage:LabelsStage",
     "split": "stages.splits.stage:SplitStage",
-    "cae": "stages.cae.stage:CaeStage",
-    "embed": "stages.embed.stage:EmbedStage",
-    "bigru": "stages.bigru.stage:BigruStage",
+    "cae": "stages.nap2.cae.stage:CaeStage",
+    "embed": "stages.nap2.embed.stage:EmbedStage",
+    "bigru": "stages.nap2.bigru.stage:BigruStage",
     "baselines": "stages.baselines.stage:BaselinesStage",
     "evaluate": "stages.evaluation.stage:EvaluateStage",
 }

@@ -106,7 +106,8 @@ def rerun(
         marked = [each.index for each in of_stage if each.index is not None and each.finished]
         if any(each.index is None for each in of_stage):  # and so no marker vouches for what is shared
             with lease.exclusive(experiment.layout.lease_lock(stage.name)):
-                stage.restore(experiment)
+                restore = stage.shared(experiment).restore
+                restore() if restore else stage.prepare(experiment)
         worst = worst or run_stage(experiment, stage, sorted(set(marked)), options, console)
     return worst
 

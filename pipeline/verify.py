@@ -80,7 +80,7 @@ def find_shared(experiment: Experiment, stage: Stage) -> Iterator[Finding]:
         return
     if marker is None:
         return
-    files = stage.shared(experiment)
+    files = stage.shared(experiment).files
     for name, state in _states(marker.digests, write.digests(files), files).items():
         paths = (files[name], path) if name in files else (path,)
         text = f"{stage.name}: {name} {state}; pipeline repair, or delete it and {path}, then {again}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -132,15 +133,31 @@ class Estimate:
     bytes: float = 0
 
 
-class Stage(Protocol):
-    """The protocol of every stage; its module's functions need torch only inside `run`."""
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the indices of a stage share on disk; verify and repair see to it.
 
-    name: str
+    Attributes:
+        files: As far as they are there, those that `prepare` makes and `finalise` gathers, by name.
+        store: The store that `prepare` creates whole, if there is one.
+        restore: Creates again what is missing of a stage that was begun; None: `prepare` does.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    store: Path | None = None
+    restore: Callable[[], None] | None = None
+
+
+class Stage(ABC):
+    """What every stage is; its module's functions need torch only inside `run`."""
+
+    name: ClassVar[str]
     config: ClassVar[type[Any] | None] = None
     """The class of its section of `experiment.toml`, where that is not among those of `Settings`."""
-    required: bool = True
+    required: ClassVar[bool] = True
     """Whether nothing after it is worth beginning where some of its indices fail."""
 
+    @abstractmethod
     def num_tasks(self, experiment: Experiment) -> int:
         """Return the number of indices."""
 
@@ -195,10 +212,7 @@ class Stage(Protocol):
         """Create what the indices share; harmless when repeated or done by several processes at once."""
         return
 
-    def restore(self, experiment: Experiment) -> None:
-        """Create again what is missing of what the indices share, where the stage was begun before."""
-        self.prepare(experiment)
-
+    @abstractmethod
     def run(self, experiment: Experiment, index: int, execution: Execution) -> Outcome:
         """Compute one index, resuming from its checkpoint.
 
@@ -214,16 +228,13 @@ class Stage(Protocol):
         """Return the lines that a person wants to see when the stage has run."""
         return []
 
+    @abstractmethod
     def files(self, experiment: Experiment, index: int) -> dict[str, Path]:
         """Return the files and folders that an index writes, by the names of their digests."""
 
-    def store(self, experiment: Experiment) -> Path | None:
-        """Return the store that `prepare` creates whole, if there is one."""
-        return None
-
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
-        """Return the files, as far as they are there, that `prepare` makes and `finalise` gathers."""
-        return {}
+    def shared(self, experiment: Experiment) -> Shared:
+        """Return what the indices share on disk."""
+        return Shared()
 
     def digests(self, experiment: Experiment, marker: Marker) -> dict[str, str]:
         """Return digests of what is on disk now of a finished index, by the names in its marker.

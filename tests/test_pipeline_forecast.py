@@ -17,7 +17,7 @@ from pipeline.forecast import forecast
 from pipeline.registry import STAGES
 from stages.experiment import Experiment
 from stages.labels.config import LabelsConfig
-from stages.stage import Stage
+from stages.stage import Outcome, Stage
 from storage_schema import markers
 
 ROUGH = {
@@ -100,6 +100,9 @@ def test_each_kind_is_told_of_by_its_own(smoke: Experiment) -> None:
 
         def files(self, *_: object) -> dict[str, Path]:
             return {}
+
+        def run(self, *_: object) -> Outcome:
+            raise IndexError
 
     finish(smoke, "two", 0, {"seconds": 100})
     assert forecast(smoke, Two(), [2, 4]).seconds == 200

@@ -14,9 +14,10 @@ import pytest
 from pipeline import config
 from pipeline.registry import STAGES, chosen
 from pipeline.sections import sections
+from stages.experiment import Experiment
 from stages.nap2.models.config import CaeConfig
 from stages.settings import ConfigError, Settings, check, setting
-from stages.stage import Stage
+from stages.stage import Execution, Outcome, Stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +32,22 @@ class OwnConfig:
         check(self)
 
 
-class OwnStage(Stage):
+class Idle(Stage):
+    """A stage of no index."""
+
+    name = "idle"
+
+    def num_tasks(self, _: Experiment) -> int:
+        return 0
+
+    def run(self, _: Experiment, index: int, __: Execution) -> Outcome:
+        raise IndexError(index)
+
+    def files(self, _: Experiment, index: int) -> dict[str, Path]:
+        raise IndexError(index)
+
+
+class OwnStage(Idle):
     name = "own"
     config = OwnConfig
 
@@ -40,17 +56,25 @@ def stage_with_section(section: str) -> Stage:
     class Config:
         SECTION = section
 
-    class With(Stage):
+    class With(Idle):
         name = "with"
         config = Config
 
-    return With()  # type: ignore[abstract]
+    return With()
 
 
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The section of `OwnStage` as if it were registered."""
-    monkeypatch.setattr(config, "SECTIONS", sections([OwnStage()]))  # type: ignore[abstract]
+    monkeypatch.setattr(config, "SECTIONS", sections([OwnStage()]))
+
+
+@pytest.mark.parametrize("method", ["num_tasks", "run", "files"])
+def test_a_stage_that_lacks_a_method_cannot_be_made(method: str) -> None:
+    kept = {name: value for name, value in vars(Idle).items() if name != method}
+    with pytest.raises(TypeError, match=method):
+        type("Incomplete", (Stage,), kept)()
+    assert type("Whole", (Stage,), dict(vars(Idle)))().name == "idle"
 
 
 def test_a_stage_is_one_object_under_its_own_name() -> None:
@@ -99,11 +123,11 @@ def test_two_sections_of_one_name_are_refused(section: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"stage with brings a section \[{section}\], and there is another"
     ):
-        sections([OwnStage(), stage_with_section(section)])  # type: ignore[abstract]
+        sections([OwnStage(), stage_with_section(section)])
 
 
 def test_two_stages_may_share_a_section() -> None:
-    found = sections([OwnStage(), OwnStage()])  # type: ignore[abstract]
+    found = sections([OwnStage(), OwnStage()])
     assert found == {**config.SECTIONS, "own": OwnConfig}
 
 

@@ -290,7 +290,7 @@ def test_wrong_methods_are_named(methods: str, said: str) -> None:
 
 def test_a_method_is_added_as_the_document_says(experiment: Experiment, register: None) -> None:
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"`stages/baselines/loss_drop.py`:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(r"`stages/baselines/methods/loss_drop.py`:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(code.splitlines()) <= 25
     module = ModuleType("loss_drop")
     exec(compile(code, "docs/extending.md", "exec"), module.__dict__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from stages.recording.config import RecordingConfig
 from stages.search_spaces.chosen import space_of, task_of
 from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.space import summary
-from stages.stage import Estimate, Execution, Outcome, Stage
+from stages.stage import Estimate, Execution, Outcome, Shared, Stage
 from stages.training.config import TrainingConfig, check_numerics
 from stages.training.estimate import SAMPLE, networks, training_seconds
 from storage_schema import markers, schema
@@ -66,7 +67,7 @@ class CollectStage(Stage):
         """
         path, wanted = experiment.layout.dynamics, len(experiment.architectures)
         if not path.exists():
-            self.restore(experiment)
+            _create(experiment)
             return
         check_identity(path, experiment.identity)
         there = open_dynamics(path).sizes["architecture"]
@@ -74,12 +75,6 @@ class CollectStage(Stage):
             raise StoreError(
                 f"{path} has room for {there} of {wanted} architectures; restore a later copy of it"
             )
-
-    def restore(self, experiment: Experiment) -> None:
-        """Create the store, or what is missing of it."""
-        sizes = store_sizes(experiment)
-        values = store_values(experiment, sizes)
-        create(experiment.layout.dynamics, sizes, values, _attributes(experiment))
 
     def grow(self, experiment: Experiment) -> None:
         """Put a store with room for all architectures in the place of the one that is there."""
@@ -116,13 +111,17 @@ class CollectStage(Stage):
         """Return the architecture's part of the store."""
         return {name: object_path(experiment.layout.dynamics, name, index) for name in TASK_ARRAYS}
 
-    def store(self, experiment: Experiment) -> Path:
-        """The store of training dynamics."""
-        return experiment.layout.dynamics
+    def shared(self, experiment: Experiment) -> Shared:
+        """The store of training dynamics; of its files, all but the architectures' parts."""
+        path = experiment.layout.dynamics
+        return Shared(files=shared_files(path), store=path, restore=partial(_create, experiment))
 
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
-        """Everything of the store but the architectures' parts."""
-        return shared_files(experiment.layout.dynamics)
+
+def _create(experiment: Experiment) -> None:
+    """Create the store, or what is missing of it."""
+    sizes = store_sizes(experiment)
+    values = store_values(experiment, sizes)
+    create(experiment.layout.dynamics, sizes, values, _attributes(experiment))
 
 
 def _rough_bytes(experiment: Experiment, indices: Sequence[int]) -> float:

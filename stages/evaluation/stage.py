@@ -14,7 +14,7 @@ from stages.nap2.models.config import BigruConfig
 from stages.scoring import results
 from stages.scoring.sources import Source, digests, sources, target_trial
 from stages.splits.config import SplitsConfig
-from stages.stage import Execution, Input, Outcome, Stage
+from stages.stage import Execution, Input, Outcome, Shared, Stage
 from storage_schema import create, documents, markers, schema, write
 from storage_schema.read import open_derived
 
@@ -136,10 +136,11 @@ class EvaluateStage(Stage):
         ways = (self.settings, self.settings_before_keys)
         return any(kept == _sorted(json.dumps(dict(way(experiment, index)))) for way in ways)
 
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
+    def shared(self, experiment: Experiment) -> Shared:
         """Tables and pictures, of every source there ever was."""
         folder = experiment.layout.root / "evaluation"
-        return {str(p.relative_to(folder)): p for p in sorted(folder.glob("*/*")) if p.is_file()}
+        found = (path for path in sorted(folder.glob("*/*")) if path.is_file())
+        return Shared(files={str(path.relative_to(folder)): path for path in found})
 
     def report(self, experiment: Experiment) -> list[str]:
         """Return the tables of τ and where the pictures are."""

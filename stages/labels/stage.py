@@ -13,7 +13,7 @@ from stages.datasets.config import DataConfig
 from stages.experiment import Experiment
 from stages.labels.config import LabelsConfig
 from stages.labels.errors import LabelError
-from stages.stage import Estimate, Execution, Outcome, Stage
+from stages.stage import Estimate, Execution, Outcome, Shared, Stage
 from stages.training.config import check_numerics
 from stages.training.estimate import training_seconds
 from storage_schema import durable, markers
@@ -89,9 +89,9 @@ class LabelsStage(Stage):
         """Return nothing: a label is in its marker."""
         return {}
 
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
+    def shared(self, experiment: Experiment) -> Shared:
         """The table of all labels."""
-        return {"labels": experiment.layout.labels}
+        return Shared(files={"labels": experiment.layout.labels})
 
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return the digest of the label in the marker."""

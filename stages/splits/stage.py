@@ -14,7 +14,7 @@ from stages.settings import identity_settings
 from stages.splits.config import SplitsConfig
 from stages.splits.errors import SplitError
 from stages.splits.split import count_twins, histogram, split
-from stages.stage import Execution, Outcome, Stage
+from stages.stage import Execution, Outcome, Shared, Stage
 from storage_schema import documents, durable, markers, splits, write
 
 
@@ -71,9 +71,10 @@ class SplitStage(Stage):
         """The three files."""
         return splits.paths(experiment.layout.split(index))
 
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
+    def shared(self, experiment: Experiment) -> Shared:
         """Which architectures are split, and the report."""
-        return {"architectures": experiment.layout.split_sample, "report": experiment.layout.split_report}
+        layout = experiment.layout
+        return Shared(files={"architectures": layout.split_sample, "report": layout.split_report})
 
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return digests of the files; those of the train sizes follow from the file that is compared."""

@@ -6,13 +6,14 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from stages.experiment import Experiment
-from stages.stage import Execution, Outcome, Stage
+from stages.stage import Execution, Outcome, Shared, Stage
 from stages.zero_cost.columns import COLUMNS, column_settings, store_settings
 from stages.zero_cost.config import ZeroCostConfig
 from stages.zero_cost.kept import kept_numbers, kept_proxies
@@ -43,9 +44,9 @@ class ZeroCostStage(Stage):
             same = {name: kept.attrs.get(name) for name in attributes} == attributes
             if same and kept.sizes["architecture"] == len(experiment.architectures):
                 return
-        self.restore(experiment)
+        self._create(experiment)
 
-    def restore(self, experiment: Experiment) -> None:
+    def _create(self, experiment: Experiment) -> None:
         """Create the store, empty; all it holds is gathered from the markers."""
         columns = COLUMNS.values()
         contents = {
@@ -107,13 +108,10 @@ class ZeroCostStage(Stage):
         """Return nothing: the values are in the marker."""
         return {}
 
-    def store(self, experiment: Experiment) -> Path:
+    def shared(self, experiment: Experiment) -> Shared:
         """The store of all proxies."""
-        return experiment.layout.zero_cost
-
-    def shared(self, experiment: Experiment) -> dict[str, Path]:
-        """The store."""
-        return write.shared_files(experiment.layout.zero_cost)
+        path = experiment.layout.zero_cost
+        return Shared(files=write.shared_files(path), store=path, restore=partial(self._create, experiment))
 
     def digests(self, experiment: Experiment, marker: markers.Marker) -> dict[str, str]:
         """Return the digest of the values in the marker."""
