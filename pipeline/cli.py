@@ -12,7 +12,24 @@ from typing import Any, cast
 
 import typer
 
-from pipeline.commands import baselines, making, reading, running, watching
+from pipeline.commands import (
+    baselines,
+    cancel,
+    data,
+    doctor,
+    explain,
+    extend,
+    init,
+    inspect,
+    logs,
+    predict,
+    repair,
+    retry,
+    run,
+    status,
+    verify,
+    worker,
+)
 from slurm.errors import SlurmError
 from storage_schema.errors import UserError
 
@@ -22,26 +39,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-data_app = typer.Typer(help="Image data sets.", no_args_is_help=True)
 for command in (
-    making.init,
-    making.extend,
-    running.run,
-    watching.status,
-    watching.explain,
-    watching.logs,
-    running.cancel,
-    running.retry,
-    running.worker,
-    watching.doctor,
-    reading.inspect,
-    reading.verify,
-    reading.repair,
-    reading.predict,
+    init.init,
+    extend.extend,
+    run.run,
+    status.status,
+    explain.explain,
+    logs.logs,
+    cancel.cancel,
+    retry.retry,
+    worker.worker,
+    doctor.doctor,
+    inspect.inspect,
+    verify.verify,
+    repair.repair,
+    predict.predict,
 ):
     app.command()(command)
-data_app.command()(making.manifest)
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 app.add_typer(baselines.app, name="baselines")
 
 # Click's UsageError, of whichever click this typer brings.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -37,6 +37,8 @@ from storage_schema.errors import UserError
 SHORT_SECONDS = 30.0
 """A task's start costs a tenth of it; indices that take less are put together, on their own up to `SHORT_TASKS`."""
 SHORT_TASKS = 8
+
+CLUSTERS: Final = ("auto", "inline", "local", "slurm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,3 +332,15 @@ def _user_settings() -> dict[str, Any]:
         return {}
     except (ValueError, OSError) as error:
         raise SlurmError(f"{error} or move it away") from error
+
+
+def where_to_run(cluster: str) -> str:
+    """Return where a `--cluster` value means: `inline`, `local` or `slurm`, or `auto` where no controller answers.
+
+    Raises:
+        UserError: There is no such value.
+    """
+    if cluster not in CLUSTERS:
+        raise UserError(f"unknown cluster {cluster!r}; use inline, local, slurm or auto")
+    inside = "SLURM_JOB_ID" in os.environ  # a job works on what it was given
+    return "slurm" if cluster == "auto" and not inside and controller.answers() else cluster

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import Any, get_type_hints
 
 from pipeline.presets import FOLDER, preset_names
 from pipeline.sections import COLLECTION, SECTIONS, SLURM
-from stages.settings import ConfigError, Settings, first_key, former_names, identity_settings
+from stages.settings import ConfigError, Settings, first_key, former_names, identity_settings, nearest
 from stages.training import config as training
 from storage_schema import documents, schema
 
@@ -223,5 +222,5 @@ def _parse(text: str, kind: type) -> Any:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(names)}"
+    near = nearest(name, names)
+    return f"; did you mean {near}?" if near else f"; known: {', '.join(names)}"

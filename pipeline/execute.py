@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pipeline import gather
 from pipeline.array_spec import format_array
@@ -24,7 +24,7 @@ from slurm.preemption import EXIT_STOPPED, StopFlag
 from slurm.task import EXIT_FAILED
 from stages.experiment import Experiment
 from stages.search_spaces.chosen import check_space
-from stages.stage import Execution, Stage, Stopped
+from stages.stage import Execution, Outcome, Stage, Stopped
 from storage_schema import durable, legacy, markers
 from storage_schema.errors import UserError
 from storage_schema.layout import file_name
@@ -112,9 +112,16 @@ def execute(
     """
     announce = ("waiting for it" if patient else "stepping aside") if announce_taken else ""
     while True:
-        code = _attempt(experiment, stage, index, allow_device_change, announce, run, poll)
-        if code is not None:
-            return code
+        try:
+            attempt = Attempt.begin(experiment, stage, index, run)
+        except UserError as error:
+            _say(f"{stage.name} {index}: {error}")
+            return EXIT_FAILED
+        except LeaseTakenError as taken:
+            if announce:
+                _say(f"{stage.name} {index}: {taken} is at work on it; {announce}")
+        else:
+            return EXIT_DONE if attempt is None else attempt.go(allow_device_change, poll)
         if not patient:
             return EXIT_DONE
         announce = ""
@@ -122,77 +129,164 @@ def execute(
             return EXIT_STOPPED
 
 
-def _attempt(
-    experiment: Experiment,
-    stage: Stage,
-    index: int,
-    allow_device_change: bool,
-    announce: str,
-    run: str,
-    poll: Callable[[], None],
-) -> int | None:
-    """Return an exit code; None where another process has the index."""
-    identities = Identities(experiment)
-    try:
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try at one index, begun: nobody else has it, and its inputs are done.
+
+    Attributes:
+        key: What the index is.
+        identity: What its result follows from.
+        lease: On the index.
+        run: Name of the run, see `IndexTask`.
+    """
+
+    experiment: Experiment
+    stage: Stage
+    index: int
+    key: str
+    identity: str
+    lease: Lease
+    run: str
+
+    @classmethod
+    def begin(cls, experiment: Experiment, stage: Stage, index: int, run: str) -> Self | None:
+        """Take the lease on an index; None where it is done.
+
+        Raises:
+            UserError: Inputs are not done, or what is there would not go with what this code computes.
+            LeaseTakenError: Another process has it.
+        """
+        identities = Identities(experiment)
         if identities.done(stage, index):
-            return EXIT_DONE
+            return None
         check_space(experiment)
         stage.admit(experiment)
-        _check_inputs(identities, stage, index)
-        lease = _acquire(experiment, stage, index)
-    except UserError as error:
-        _say(f"{stage.name} {index}: {error}")
-        return EXIT_FAILED
-    except LeaseTakenError as taken:
-        if announce:
-            _say(f"{stage.name} {index}: {taken} is at work on it; {announce}")
-        return None
-    try:
-        if run and failed_in(experiment.layout.failure(stage.name, stage.key(experiment, index))) == run:
-            _release(lease, finished=False)
-            return EXIT_FAILED  # said by the worker that tried
-        identities = Identities(experiment)  # somebody may have done it before the lease was ours
-        if not identities.done(stage, index):
-            previous = _begin(experiment, stage, index, lease)
-            with StopFlag() as flag:
-                execution = _execution(
-                    experiment, stage, index, lease, flag, allow_device_change, poll, identities, previous
-                )
-                _work(experiment, stage, index, lease, execution)
-        _release(lease, finished=True)
-        return EXIT_DONE
-    except LeaseLostError as lost:
-        _say(f"{stage.name} {index}: {lost}")
-        return EXIT_FAILED
-    except Stopped as stopped:
-        _release(lease, finished=False)
-        _say(f"{stage.name}: {stopped}; run the same command to go on")
-        return EXIT_STOPPED
-    except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
-        _fail(experiment, stage, index, lease, error, run)
-        _release(lease, finished=False)
-        return EXIT_FAILED
+        for name, inputs in unmet(identities, stage, index).items():
+            raise InputError(needs(name, inputs))
+        identity, key = identities.of(stage, index), stage.key(experiment, index)
+        assert identity is not None  # its inputs are done
+        lease = _acquire(experiment, stage, index, key)
+        return cls(
+            experiment=experiment, stage=stage, index=index, key=key, identity=identity, lease=lease, run=run
+        )
 
+    def go(self, allow_device_change: bool, poll: Callable[[], None]) -> int:
+        """Do the work, give the lease up, and return an exit code; a failure is recorded and said."""
+        try:
+            if self._failed_in_this_run():
+                self._release(finished=False)
+                return EXIT_FAILED  # said by the worker that tried
+            # Somebody may have done it before the lease was ours.
+            if not Identities(self.experiment).done(self.stage, self.index):
+                self._work(allow_device_change, poll)
+            self._release(finished=True)
+            return EXIT_DONE
+        except LeaseLostError as lost:
+            _say(f"{self}: {lost}")
+            return EXIT_FAILED
+        except Stopped as stopped:
+            self._release(finished=False)
+            _say(f"{self.stage.name}: {stopped}; run the same command to go on")
+            return EXIT_STOPPED
+        except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
+            self._fail(error)
+            self._release(finished=False)
+            return EXIT_FAILED
 
-def _begin(experiment: Experiment, stage: Stage, index: int, lease: Lease) -> Mapping[str, Any] | None:
-    """Take away the marker that no longer holds, before its files are overwritten, and what killed writers left.
+    def __str__(self) -> str:
+        """Name stage and index."""
+        return f"{self.stage.name} {self.index}"
 
-    Stopped midway, and with the settings changed back, it would vouch for files of which some are new. So would one
-    of before keys.
+    def _failed_in_this_run(self) -> bool:
+        record = self.experiment.layout.failure(self.stage.name, self.key)
+        return bool(self.run) and failed_in(record) == self.run
 
-    Returns:
-        What the marker said, if there was one.
-    """
-    layout, key = experiment.layout, stage.key(experiment, index)
-    before = markers.load_if_readable(legacy.marker_in_force(layout, stage.name, index, key))
-    with lease.guard():
-        gather.clear_index(experiment, stage, index)
-        for each in dict.fromkeys((key, file_name(index))):
-            marker = layout.marker(stage.name, each)
-            if marker.exists():
-                marker.unlink()
-                durable.sync_folder(marker.parent)
-    return None if before is None else before.result
+    def _work(self, allow_device_change: bool, poll: Callable[[], None]) -> None:
+        previous = self._clear()
+        with StopFlag() as flag:
+            execution = Execution(
+                identity=self.identity,
+                should_stop=self._stop_asked(flag),
+                guard=self.lease.guard,
+                progress=self._progress(poll),
+                previous=previous,
+                allow_device_change=allow_device_change,
+            )
+            self._mark(self.stage.run(self.experiment, self.index, execution))
+
+    def _clear(self) -> Mapping[str, Any] | None:
+        """Take away the marker that no longer holds, before its files are overwritten, and what killed writers left.
+
+        Stopped midway, and with the settings changed back, it would vouch for files of which some are new. So would
+        one of before keys.
+
+        Returns:
+            What the marker said, if there was one.
+        """
+        layout, stage = self.experiment.layout, self.stage.name
+        before = markers.load_if_readable(legacy.marker_in_force(layout, stage, self.index, self.key))
+        with self.lease.guard():
+            gather.clear_index(self.experiment, self.stage, self.index)
+            for each in dict.fromkeys((self.key, file_name(self.index))):
+                marker = layout.marker(stage, each)
+                if marker.exists():
+                    marker.unlink()
+                    durable.sync_folder(marker.parent)
+        return None if before is None else before.result
+
+    def _stop_asked(self, flag: StopFlag) -> Callable[[], bool]:
+        def should_stop() -> bool:
+            self.lease.renew()
+            return flag()
+
+        return should_stop
+
+    def _progress(self, poll: Callable[[], None]) -> Callable[..., None]:
+        told = time.monotonic()
+
+        def progress(share: float, note: str = "") -> None:
+            nonlocal told
+            poll()
+            if note and time.monotonic() - told > NOTE_SECONDS:
+                told = time.monotonic()
+                _say(f"{self} ({self.stage.describe(self.experiment, self.index)}): {share:.0%}, {note}")
+
+        return progress
+
+    def _mark(self, outcome: Outcome) -> None:
+        layout, stage = self.experiment.layout, self.stage.name
+        marker = markers.Marker(
+            stage=stage,
+            index=self.index,
+            identity=self.identity,
+            fence=self.lease.owner.fence,
+            digests=outcome.digests,
+            result=outcome.result,
+            provenance=outcome.provenance | {"peak_megabytes": _peak_megabytes()},
+            key="" if self.key == file_name(self.index) else self.key,
+        )
+        with self.lease.guard():
+            marker.save(layout.marker(stage, self.key))
+            layout.checkpoint(stage, self.key).unlink(missing_ok=True)
+            layout.failure(stage, self.key).unlink(missing_ok=True)
+
+    def _fail(self, error: Exception) -> None:
+        mistake = isinstance(error, UserError | OSError)
+        text = str(error) if mistake else "".join(traceback.format_exception(error))
+        _say(f"{self} failed: {text}")
+        kind = "input or environment" if mistake else "defect of this program"
+        name, message = type(error).__name__, str(error)
+        record = {"error": name, "message": message, "kind": kind, "text": text, "run": self.run}
+        try:
+            with self.lease.guard():
+                durable.write_json(self.experiment.layout.failure(self.stage.name, self.key), record)
+        except (OSError, LeaseLostError) as also:
+            _say(f"{self}: the failure could not be recorded either: {also}")
+
+    def _release(self, *, finished: bool) -> None:
+        """Give the lease up; where it is lost or cannot be written the outcome stands, and age makes it free."""
+        with suppress(LeaseLostError, OSError):
+            self.lease.release(finished=finished)
 
 
 def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
@@ -202,11 +296,6 @@ def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
             time.sleep(0.2)
             poll()
         return flag()
-
-
-def _check_inputs(identities: Identities, stage: Stage, index: int) -> None:
-    for name, inputs in unmet(identities, stage, index).items():
-        raise InputError(needs(name, inputs))
 
 
 def unmet(identities: Identities, stage: Stage, index: int) -> dict[str, set[int]]:
@@ -221,8 +310,8 @@ def needs(stage: str, inputs: set[int]) -> str:
     return f"it needs {stage} {format_array(inputs)}, which is not done; run --stage {stage} first, or --stage all"
 
 
-def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:
-    layout, name, key = experiment.layout, stage.name, stage.key(experiment, index)
+def _acquire(experiment: Experiment, stage: Stage, index: int, key: str) -> Lease:
+    layout, name = experiment.layout, stage.name
     owner = legacy.held(layout, name, index, key)
     if owner is not None:
         raise LeaseTakenError(f"process {owner.pid} on {owner.host}, with older code,")
@@ -233,83 +322,10 @@ def _acquire(experiment: Experiment, stage: Stage, index: int) -> Lease:
     return Lease.acquire(path, lock, place(experiment, stage, index), last_fence=last_fence)
 
 
-def _release(lease: Lease, *, finished: bool) -> None:
-    """Give the lease up; where it is lost or cannot be written the outcome stands, and age makes it free."""
-    with suppress(LeaseLostError, OSError):
-        lease.release(finished=finished)
-
-
-def _execution(
-    experiment: Experiment,
-    stage: Stage,
-    index: int,
-    lease: Lease,
-    flag: StopFlag,
-    allow_device_change: bool,
-    poll: Callable[[], None],
-    identities: Identities,
-    previous: Mapping[str, Any] | None,
-) -> Execution:
-    identity, told = identities.of(stage, index), time.monotonic()
-    assert identity is not None  # its inputs are done
-
-    def should_stop() -> bool:
-        lease.renew()
-        return flag()
-
-    def progress(share: float, note: str = "") -> None:
-        nonlocal told
-        poll()
-        if note and time.monotonic() - told > NOTE_SECONDS:
-            told = time.monotonic()
-            _say(f"{stage.name} {index} ({stage.describe(experiment, index)}): {share:.0%}, {note}")
-
-    return Execution(
-        identity=identity,
-        should_stop=should_stop,
-        guard=lease.guard,
-        progress=progress,
-        previous=previous,
-        allow_device_change=allow_device_change,
-    )
-
-
-def _work(experiment: Experiment, stage: Stage, index: int, lease: Lease, execution: Execution) -> None:
-    outcome = stage.run(experiment, index, execution)
-    layout, key = experiment.layout, stage.key(experiment, index)
-    marker = markers.Marker(
-        stage=stage.name,
-        index=index,
-        identity=execution.identity,
-        fence=lease.owner.fence,
-        digests=outcome.digests,
-        result=outcome.result,
-        provenance=outcome.provenance | {"peak_megabytes": _peak_megabytes()},
-        key="" if key == file_name(index) else key,
-    )
-    with lease.guard():
-        marker.save(layout.marker(stage.name, key))
-        layout.checkpoint(stage.name, key).unlink(missing_ok=True)
-        layout.failure(stage.name, key).unlink(missing_ok=True)
-
-
 def _peak_megabytes() -> int:
     """Largest resident memory of this process so far; Linux counts in KiB, macOS in bytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
-
-
-def _fail(experiment: Experiment, stage: Stage, index: int, lease: Lease, error: Exception, run: str) -> None:
-    mistake = isinstance(error, UserError | OSError)
-    text = str(error) if mistake else "".join(traceback.format_exception(error))
-    _say(f"{stage.name} {index} failed: {text}")
-    kind = "input or environment" if mistake else "defect of this program"
-    record = {"error": type(error).__name__, "message": str(error), "kind": kind, "text": text, "run": run}
-    try:
-        with lease.guard():
-            durable.write_json(experiment.layout.failure(stage.name, stage.key(experiment, index)), record)
-    except (OSError, LeaseLostError) as also:
-        _say(f"{stage.name} {index}: the failure could not be recorded either: {also}")
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline import gather
+from pipeline.array_spec import format_array
 from pipeline.entries import Entries
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.identity import Identities
@@ -55,6 +56,71 @@ class Finding:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was looked at, and what is wrong.
+
+    Attributes:
+        checked: Finished indices.
+        trained_again: Networks.
+        findings: A line each.
+        partial: By stage, as an `--array` value, indices with files that no marker vouches for.
+        stale: The same of those done with other settings or inputs.
+    """
+
+    checked: int
+    trained_again: int
+    findings: list[str]
+    partial: dict[str, str]
+    stale: dict[str, str]
+
+
+Tracked = Callable[[Sequence[int], str], Iterable[int]]
+"""Goes through indices and shows how far it is, under a description."""
+
+
+def check(
+    experiment: Experiment,
+    stages: Iterable[Stage],
+    wanted: Sequence[int] | None,
+    *,
+    sample: int,
+    seed: int,
+    tracked: Tracked,
+) -> Report:
+    """Compare all that is on disk of some stages with what vouches for it, and train some networks again.
+
+    Args:
+        experiment: The experiment.
+        stages: Those to look at.
+        wanted: Indices to look at; None: all, and what they share.
+        sample: Finished networks to train again.
+        seed: Which ones.
+        tracked: Shows how far it is.
+
+    Raises:
+        ConfigError: There are not so many finished networks.
+    """
+
+    def among(indices: Sequence[int]) -> list[int]:
+        return list(indices) if wanted is None else sorted(set(indices) & set(wanted))
+
+    findings: list[str] = []
+    checked, partial, stale = 0, {}, {}
+    collected = among(stage_status(experiment, CollectStage()).indices["done"]) if sample else []
+    again = choose_sample(collected, sample, seed) if sample else []
+    for stage in stages:
+        status = stage_status(experiment, stage)
+        there = among(on_disk(experiment, stage))
+        findings += verify_digests(experiment, stage, tracked(there, f"{stage.name}: digests"))
+        findings += map(str, find_shared(experiment, stage) if wanted is None else ())
+        checked += len(among(status.indices["done"]))
+        stale[stage.name] = format_array(among(status.indices["stale"]))
+        partial[stage.name] = format_array(without_marker(experiment, stage, among(status.unfinished)))
+    findings += verify_by_training(experiment, tracked(again, "trained again")) if again else []
+    return Report(checked=checked, trained_again=sample, findings=findings, partial=partial, stale=stale)
 
 
 def verify_digests(experiment: Experiment, stage: Stage, indices: Iterable[int]) -> list[str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from stages.settings import Settings
+from storage_schema import splits
 from storage_schema.layout import Layout
 from storage_schema.markers import Marker
+from storage_schema.splits import SplitFiles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,10 @@ class Experiment:
     open_other: Callable[[Path], Experiment]
     parts_of: Callable[[Experiment, str, Mapping[str, Any]], Sequence[Part]]
     space_code: str
+
+    def split(self, trial: int) -> SplitFiles:
+        """Read who trains, validates and tests in a trial."""
+        return splits.read(self.layout.split(trial), len(self.architectures))
 
     def parts(self, stage: str, **facts: Any) -> Sequence[Part]:
         """Return the indices of another stage of which it says these facts, in their order."""

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any, TypeVar, get_type_hints
 
 from storage_schema.errors import UserError
 
 Section = TypeVar("Section")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like another, if one is."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)), None)
 
 
 class ConfigError(UserError, ValueError):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import doctor
-from pipeline.commands.options import open_or_make
+from pipeline.asked import open_or_make
 from stages.experiment import Experiment
 
 SMALL = ["architectures.number=2", "architectures.channels=2"]

@@ -14,7 +14,7 @@ import xarray as xr
 from scipy.stats import kendalltau
 
 from baseline_scene import QUIET, STAGE, only, plain, run, scores_of
-from pipeline.commands.running import _here
+from pipeline.commands.run import show_run
 from pipeline.execute import EXIT_DONE
 from pipeline.experiment import initialize
 from pipeline.forecast import forecast
@@ -68,7 +68,7 @@ def test_a_method_that_fails_leaves_the_others_and_the_table_names_it(
     registry.METHODS["broken"] = plain("broken", broken)
     opened = only(experiment, "broken", "SoTL")
     everything = list(STAGES.values())
-    assert _here(opened, everything, None, RunOptions(cluster="inline"), as_json=True) == EXIT_FAILED
+    assert show_run(opened, everything, None, RunOptions(cluster="inline"), as_json=True) == EXIT_FAILED
     assert stage_status(opened, STAGE).unfinished == tasks.indices(opened, ["broken"])
     assert stage_status(opened, STAGES["evaluate"]).unfinished == []
     text = (opened.layout.evaluation("in-domain") / "tau.md").read_text()
@@ -189,7 +189,9 @@ def test_remarks_end_where_their_reason_does(name: str, mini_batches: int, said:
 
 def test_what_has_to_be_done_first_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     opened = initialize(tmp_path / "e", "smoke", ())
-    assert _here(opened, [STAGE], None, RunOptions(cluster="local", workers=2), as_json=False) == EXIT_FAILED
+    assert (
+        show_run(opened, [STAGE], None, RunOptions(cluster="local", workers=2), as_json=False) == EXIT_FAILED
+    )
     said = capsys.readouterr()
     assert (
         " ".join(said.err.split()).count("it needs split 0-1, which is not done; run --stage split first")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from baseline_scene import EXECUTION, QUIET, REFERENCES, STAGE, only, plain, run, scores_of
-from pipeline.commands.running import _here
+from pipeline.commands.run import show_run
 from pipeline.execute import EXIT_DONE, execute
 from pipeline.experiment import change, initialize
 from pipeline.registry import STAGES
@@ -138,7 +138,7 @@ def test_a_stage_that_others_need_ends_the_walk(
 
     monkeypatch.setattr(type(STAGES["cae"]), "run", broken)
     assert (
-        _here(experiment, list(STAGES.values()), None, RunOptions(cluster="inline"), as_json=True)
+        show_run(experiment, list(STAGES.values()), None, RunOptions(cluster="inline"), as_json=True)
         == EXIT_FAILED
     )
     assert stage_status(experiment, STAGES["evaluate"]).unfinished == [0, 1]
@@ -290,7 +290,9 @@ def test_wrong_methods_are_named(methods: str, said: str) -> None:
 
 def test_a_method_is_added_as_the_document_says(experiment: Experiment, register: None) -> None:
     text = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"`stages/baselines/methods/loss_drop.py`:\n\n```python\n(.*?)```", text, flags=re.DOTALL)
+    (code,) = re.findall(
+        r"`stages/baselines/methods/loss_drop.py`:\n\n```python\n(.*?)```", text, flags=re.DOTALL
+    )
     assert len(code.splitlines()) <= 25
     module = ModuleType("loss_drop")
     exec(compile(code, "docs/extending.md", "exec"), module.__dict__)

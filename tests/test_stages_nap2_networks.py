@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from plain_autoencoder import plain_autoencoder, plain_decoder, plain_encoder
 from stages.nap2.models.autoencoder import Autoencoder, Decoder, Encoder, reconstruction_loss
-from stages.nap2.models.predictor import Predictor, recur_on_cpu, recur_packed
+from stages.nap2.models.predictor import Predictor
 
 # Type, in, out, kernel: Tables 11 and 12. All strides are (1, 1), all paddings (0, 0).
 TABLE_11 = (
@@ -313,7 +313,7 @@ def test_the_comparison_would_notice_padding_that_is_read() -> None:
     network, given = a_predictor(), sequences()
     padding = torch.arange(23) >= LENGTHS[:, None]
     given[padding] = 0
-    right, _ = recur_packed(network.gru, given, LENGTHS)
+    right, _ = network._recur(given, LENGTHS)
     wrong, states = network.gru(given)
     right, wrong = (outputs.masked_fill(padding[..., None], 0) for outputs in (right, wrong))
     # Zeros are read first by the backward direction: its outputs are others, in both layers.
@@ -333,45 +333,6 @@ def test_attention_sums_to_one_and_is_zero_on_padding() -> None:
     assert (weights[~padding] > 0).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(8, dtype=torch.float64), rtol=1e-14, atol=0)
     assert largest(weights[2]) > 2 / 23
-
-
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
-def test_recurrence_and_its_backward_are_those_of_pytorch(dtype: torch.dtype, tolerance: float) -> None:
-    gru, given = Predictor().gru.to(dtype).eval(), sequences().to(dtype)
-    found = []
-    for recur in (recur_on_cpu, recur_packed):
-        given = given.detach().requires_grad_()
-        outputs, last = recur(gru, given, LENGTHS)
-        gru.zero_grad()
-        (outputs.sin().sum() + (3 * last).cos().sum()).backward()
-        assert given.grad is not None
-        found.append({"outputs": outputs, "last": last, "given": given.grad.clone(), **gradients(gru)})
-        given.grad = None
-    for name, value in found[1].items():
-        torch.testing.assert_close(found[0][name], value, rtol=tolerance, atol=10 * tolerance, msg=name)
-
-
-def test_backward_against_finite_differences() -> None:
-    gru = nn.GRU(3, 2, 2, batch_first=True, bidirectional=True).double()
-    given = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
-    lengths = torch.tensor([2, 5, 1, 2])
-    parameters = tuple(gru.parameters())
-
-    def run(*_: Tensor) -> tuple[Tensor, Tensor]:
-        return recur_on_cpu(gru, given, lengths)
-
-    assert torch.autograd.gradcheck(run, (given, *parameters))
-
-
-def test_dropout_between_the_layers_is_pytorch_s() -> None:
-    gru, given, lengths = Predictor().gru.double().train(), sequences()[:4], torch.tensor([9, 6, 4, 2])
-    found = []
-    for recur in (recur_on_cpu, recur_packed, recur_on_cpu):
-        found.append(recur(gru, given, lengths)[0])
-        torch.manual_seed(3)  # the first run draws otherwise
-    torch.testing.assert_close(found[1], found[2], rtol=1e-13, atol=1e-13)
-    assert largest(found[0] - found[1]) > 1e-3
-    assert largest(found[1] - recur_on_cpu(gru.eval(), given, lengths)[0]) > 1e-3
 
 
 def test_dropout_before_the_dense_layers() -> None:

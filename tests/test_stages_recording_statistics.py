@@ -15,7 +15,6 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
 from reference_statistics import network_statistics
-from stages.recording import statistics as module
 from stages.recording.statistics import StatisticsPlan, statistics
 from stages.recording.units import sampled_units
 from storage_schema.schema import FEATURES
@@ -236,26 +235,6 @@ def test_memory_layout_and_dtype_do_not_matter() -> None:
     np.testing.assert_array_equal(compute([layer.contiguous(memory_format=torch.channels_last)]), expected)
     np.testing.assert_array_equal(compute([layer.double()]), expected)
     np.testing.assert_array_equal(compute([layer.bfloat16()]), compute([layer.bfloat16().float()]))
-
-
-@pytest.mark.parametrize("shape", [(3, 64, 576), (2, 10, 64), (4, 1, 7), (2, 99, 3), (1, 5, 1)])
-@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "infinite"])
-def test_selecting_equals_sorting_the_layer(shape: tuple[int, int, int], kind: str) -> None:
-    values = random_layers([shape], 12)[0]
-    if kind == "ties":
-        values = values.round()
-    elif kind == "zeros":
-        values = torch.zeros(shape)
-    elif kind == "infinite":
-        values[..., ::2] = torch.inf
-        values[:, ::2, 0] = -torch.inf
-    ordered = module._sort(values)
-    count = torch.full((shape[0], 1), float(shape[1] * shape[2]), dtype=torch.float64)
-    quick = module._around_layer(ordered, count, complete=True)
-    plain = module._around_layer(ordered, count, complete=False)
-    assert torch.equal(ordered, torch.sort(values, dim=-1).values)
-    assert torch.equal(quick[0], plain[0])
-    assert torch.equal(quick[1], plain[1])
 
 
 def test_infinite_values_give_numbers_not_errors() -> None:

@@ -19,7 +19,6 @@ from stages.scoring.results import BEFORE_TRAINING
 from stages.scoring.sources import Source, target_trial
 from stages.stage import Execution, Stopped
 from stages.training.determinism import choose_device, fingerprint, make_deterministic, provenance
-from storage_schema import splits
 
 Seconds = tuple[float | None, float | None]
 
@@ -35,7 +34,7 @@ def fit_and_score(
     start, settings = time.perf_counter(), experiment.settings
     make_deterministic(settings(BaselinesConfig).threads)
     method = settings(BaselinesConfig).method(task.method)
-    tested = _read_split(experiment, target_trial(experiment, task.trial)).test
+    tested = experiment.split(target_trial(experiment, task.trial)).test
     rows, notes, seconds = [], {}, []
     for position, snapshot in enumerate(task.snapshots):
         if execution.should_stop():
@@ -87,7 +86,7 @@ def _fit(
     """Fit to the source's training architectures, as far as they were trained at the same mini-batch."""
     if method.package and find_spec(method.package) is None:
         raise UnmetNeedError(f"it needs the package {method.package}; run `{method.install}`")
-    split = _read_split(source.experiment, task.trial)
+    split = source.experiment.split(task.trial)
     train = split.of_size(task.size) if task.size else ()
     if train and snapshot != BEFORE_TRAINING:
         _check_steps(experiment, source.experiment, snapshot)
@@ -105,7 +104,3 @@ def _check_steps(target: Experiment, source: Experiment, snapshot: int) -> None:
     )
     if ours != theirs:
         raise UnmetNeedError(f"the source has no snapshot {snapshot} at mini-batch {ours[-1]}")
-
-
-def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
-    return splits.read(experiment.layout.split(trial), len(experiment.architectures))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Final
 
 from stages.baselines.method import Method
 from stages.baselines.methods.lc_pfn import lc_pfn
 from stages.loading import load_object
-from stages.settings import ConfigError
+from stages.settings import ConfigError, nearest
 
 LC_PFN: Final = "LC-PFN"
 REGISTERED: Final = (
@@ -49,8 +48,8 @@ def find(name: str) -> str:
     known = {each.lower(): each for each in METHODS}
     wanted = name.strip().lower()
     if wanted not in known:
-        near = difflib.get_close_matches(wanted, known, n=1)
-        hint = f"did you mean {known[near[0]]!r}? " if near else ""
+        near = nearest(wanted, known)
+        hint = f"did you mean {known[near]!r}? " if near else ""
         raise ConfigError(f"unknown method {name.strip()!r}; {hint}see: pipeline baselines list")
     return known[wanted]
 

@@ -15,6 +15,7 @@ from stages.recording.recorder import Recorder
 from stages.search_spaces.chosen import space_of, task_of
 from stages.stage import Execution, Outcome, Stopped
 from stages.training import loop
+from stages.training.clock import clock
 from stages.training.config import TrainingConfig
 from stages.training.resumable import ResumableTraining
 from storage_schema import schema
@@ -80,10 +81,10 @@ class Collection(ResumableTraining):
 
     def _snapshot(self, step: int, taken: list[int]) -> float:
         recorder, source = self._recorder, self._data.source
-        before = self._clock()
+        before = clock(self._device)
         for k in taken:
             recorder.record(k)
-        recorded = self._clock()
+        recorded = clock(self._device)
         accuracy, loss = loop.evaluate(
             self._trainer.network,
             self._data,
@@ -94,15 +95,9 @@ class Collection(ResumableTraining):
         recorder.curve(step, "validation_accuracy", accuracy)
         recorder.curve(step, "validation_loss", loss)
         recorder.curve(step, "written", 1.0)
-        validated = self._clock()
+        validated = clock(self._device)
         recorder.seconds[taken[0], 1:] += (recorded - before, validated - recorded)
         return validated - before
-
-    def _clock(self) -> float:
-        """Seconds, when everything asked of the device so far is done."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        return time.perf_counter()
 
     def _state(self) -> dict[str, Any]:
         return super()._state() | {"losses": self._losses, "recorder": self._recorder.state()}

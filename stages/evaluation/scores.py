@@ -22,7 +22,6 @@ from stages.scoring.sources import Source
 from stages.search_spaces.chosen import classes_of
 from stages.search_spaces.space import count_with_duplicate
 from stages.splits.config import SplitsConfig
-from storage_schema import splits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def score(trial: Trial) -> tuple[dict[str, Any], dict[str, str]]:
         Contents by variable of `storage_schema.schema.SCORES`; one line by method.
     """
     target, sizes = trial.target, trial.source.experiment.settings(SplitsConfig).train_sizes
-    split = _read_split(target, trial.target_trial)
+    split = target.split(trial.target_trial)
     steps = target.settings(RecordingConfig).steps
     names = method_names(trial.source.experiment, target)
     found = np.full((len(names), len(sizes), len(split.test), len(steps) - 1), np.nan)
@@ -92,17 +91,13 @@ def _fill(found: NDArray[np.float64], sizes: Sequence[int], result: Result) -> N
 
 def count_twins(trial: Trial) -> dict[str, int]:
     """Count, by train size, the test architectures with an isomorphic twin in its train set (R19, R22)."""
-    split = _read_split(trial.source.experiment, trial.source_trial)
-    tested = _read_split(trial.target, trial.target_trial).test
+    split = trial.source.experiment.split(trial.source_trial)
+    tested = trial.target.split(trial.target_trial).test
     there, here = classes_of(trial.source.experiment), classes_of(trial.target)
     return {
         size: count_with_duplicate([here[i] for i in tested], [there[i] for i in train])
         for size, train in split.train.items()
     }
-
-
-def _read_split(experiment: Experiment, trial: int) -> splits.SplitFiles:
-    return splits.read(experiment.layout.split(trial), len(experiment.architectures))
 
 
 def _model_scores(trial: Trial, key: ModelKey, test: Sequence[int]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from stages.recording.config import RecordingConfig
 from stages.recording.statistics import StatisticsPlan, statistics
-from stages.search_spaces.build import layer_modules
+from stages.search_spaces.build import layer_weights
 from storage_schema import schema
 from storage_schema.write import ArchitectureWriter
 
@@ -26,7 +26,7 @@ class Recorder:
     """
 
     def __init__(self, network: nn.Module, config: RecordingConfig, most_layers: int) -> None:
-        self._weights = [module.weight for module in layer_modules(network).values()]
+        self._weights = layer_weights(network)
         self._plan = StatisticsPlan.of(self._weights)
         self._steps = config.steps
         snapshots = len(config.steps)

@@ -161,7 +161,7 @@ def _block_statistics(values: Tensor) -> Tensor:
     missing = torch.isnan(values) if bool(torch.isnan(ordered[..., -1]).any()) else None
     units = _unit_moments(values, missing)
     layer = _layer_moments(units)
-    around_layer = _around_layer(ordered, layer.number, complete=missing is None)
+    around_layer = _around(_sort(ordered.flatten(1))[:, None], layer.number)
     around_units = _around(ordered, units.number)
     # From here on row 0 is the layer and rows 1-99 its units.
     moments = _Moments(*(torch.cat(pair, dim=1) for pair in zip(layer, units, strict=True)))
@@ -240,76 +240,6 @@ def _around(ordered: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """The values below and above each percentile, (..., 5) each, of sorted rows that have NaN last."""
     at = _positions(count)
     return ordered.gather(-1, at.floor().long()).double(), ordered.gather(-1, at.ceil().long()).double()
-
-
-def _around_layer(ordered: Tensor, count: Tensor, complete: bool) -> tuple[Tensor, Tensor]:
-    """The same for whole layers, (layers, 1, 5) each, from their sorted units (layers, units, values)."""
-    if not complete or ordered.device.type != "cpu":
-        return _around(_sort(ordered.flatten(1))[:, None], count)
-    # Half of all time would go into sorting the layer again; its units, sorted already, tell where to look.
-    at = _positions(count[:1, 0])[0, 1:-1]
-    smallest, largest = ordered[..., :1].amin(1), ordered[..., -1:].amax(1)
-    inner = _select(ordered, at.floor().long(), at.ceil().long())
-    low, high = (torch.cat((smallest, part, largest), dim=1).double()[:, None] for part in inner)
-    return low, high
-
-
-def _select(ordered: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Values of the given ranks over all units of a layer, exactly as a sort of the layer would give them.
-
-    Every s-th value of each sorted unit, sorted together, encloses each rank between two bounds; only the
-    values strictly between these are sorted. Equal values therefore cost nothing, however many.
-
-    Args:
-        ordered: (layers, units, values), each unit sorted, without NaN.
-        below: Ascending ranks from 0, (ranks,).
-        above: Each the same as in `below` or the next.
-
-    Returns:
-        Two tensors (layers, ranks) of the dtype of `ordered`.
-    """
-    floor, ceiling = _enclose(ordered, below, above)
-    shape = (len(ordered), ordered.shape[1], len(below))
-    starts = torch.searchsorted(ordered, floor[:, None].expand(shape).contiguous(), right=True)
-    ends = torch.searchsorted(ordered, ceiling[:, None].expand(shape).contiguous())
-    inside = _sort(_windows(ordered, starts, ends))
-    first, last = starts.sum(1), ends.sum(1)
-
-    def value(rank: Tensor) -> Tensor:
-        place = (rank - first).clamp(0, inside.shape[-1] - 1)
-        found = inside.gather(-1, place[..., None])[..., 0]
-        return torch.where(rank < first, floor, torch.where(rank >= last, ceiling, found))
-
-    return value(below), value(above)
-
-
-def _enclose(ordered: Tensor, below: Tensor, above: Tensor) -> tuple[Tensor, Tensor]:
-    """Bounds (layers, ranks) of the values of these ranks, from every s-th value of each unit."""
-    layers, units, length = ordered.shape
-    step = max(1, round((length / 6) ** 0.5))
-    samples = _sort(ordered[..., step - 1 :: step].flatten(1))
-    ends = ordered.new_full((layers, 1), torch.inf)
-    padded = torch.cat((-ends, samples, ends), dim=1)
-    # At most step * j + units * (step - 1) values are smaller than sample j;
-    # at least step * (j + 1) are not larger.
-    lower = torch.div(below - units * (step - 1), step, rounding_mode="floor").clamp(min=-1)
-    upper = torch.div(above + step, step, rounding_mode="floor").clamp(max=samples.shape[1] + 1)
-    return padded[:, lower + 1], padded[:, upper]
-
-
-def _windows(ordered: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """The units' values from `starts` to `ends` (layers, units, ranks), then +inf: (layers, ranks, most)."""
-    layers, units, length = ordered.shape
-    lengths = (ends - starts).clamp(min=0).transpose(1, 2)
-    totals = lengths.sum(-1)
-    sizes = lengths.flatten()
-    origins = torch.arange(layers * units).view(layers, 1, units) * length + starts.transpose(1, 2)
-    offsets = sizes.cumsum(0) - sizes
-    index = torch.repeat_interleave(origins.flatten() - offsets, sizes)
-    index += torch.arange(len(index))
-    joined = ordered.new_full((*totals.shape, max(1, int(totals.max()))), torch.inf)
-    joined[torch.arange(joined.shape[-1]) < totals[..., None]] = ordered.flatten()[index]
-    return joined
 
 
 def _interpolate(low: Tensor, high: Tensor, count: Tensor) -> Tensor:

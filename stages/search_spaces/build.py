@@ -23,6 +23,11 @@ def build(space: SearchSpace, architecture: str, task: ImageTask, seed: int) -> 
         return space.build(architecture, task, seed)
 
 
+def layer_weights(network: nn.Module) -> list[Tensor]:
+    """Return the weight of every Conv2d and Linear, in registration order (R1), unreachable ones too (R23)."""
+    return [module.weight for module in layer_modules(network).values()]
+
+
 def summarize_built(space: SearchSpace, architecture: str, task: ImageTask) -> NetworkSummary:
     """Build a network on the meta device, run it forward and backward, and list its layers.
 

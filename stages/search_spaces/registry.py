@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,6 +11,7 @@ from stages.loading import load_object
 from stages.search_spaces import own_code
 from stages.search_spaces.errors import SpaceError
 from stages.search_spaces.space import SearchSpace
+from stages.settings import nearest
 
 SPACES: Final[dict[str, str]] = {
     "nasbench201": "stages.search_spaces.nasbench201.space:NASBench201",
@@ -29,8 +29,8 @@ def check_name(name: str) -> None:
     """
     if name in SPACES or own_code.is_own(name):
         return
-    near = difflib.get_close_matches(name, SPACES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"use {', '.join(SPACES)},"
+    near = nearest(name, SPACES)
+    hint = f"did you mean {near}?" if near else f"use {', '.join(SPACES)},"
     raise SpaceError(
         f"architectures.space = {name!r} is no search space; {hint} or package.module:Class of your own"
     )

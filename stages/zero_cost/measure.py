@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Final
 
 import torch
 
+from stages.training.clock import clock
 from stages.zero_cost.batch import as_noise
 from stages.zero_cost.proxy import Batch, Proxy, Subject
 from stages.zero_cost.registry import PROXIES
@@ -64,9 +64,9 @@ def measure(
     batches, measured = {"data": batch, "noise": as_noise(batch)}, Measured()
     for proxy in proxies.values():
         before_each()
-        started = _clock(batch)
+        started = clock(batch.images.device)
         found, failure = _attempt(proxy, prepared, batches[proxy.images])
-        spent = round(_clock(batch) - started, 4)
+        spent = round(clock(batch.images.device) - started, 4)
         for column in (each.name for each in proxy.columns):
             value, measured.seconds[column] = found.get(column, math.nan), spent
             measured.values[column] = value if math.isfinite(value) else None
@@ -95,10 +95,3 @@ def _attempt(
         if any(sign in str(error) for sign in TEXTS_OF_THE_MACHINE):
             raise
         return {}, f"{type(error).__name__}: {error}"
-
-
-def _clock(batch: Batch) -> float:
-    """Seconds, when everything asked of the device so far is done."""
-    if batch.images.device.type == "cuda":
-        torch.cuda.synchronize(batch.images.device)
-    return time.perf_counter()

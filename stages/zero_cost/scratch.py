@@ -26,16 +26,11 @@ def scratch_copy(subject: Subject, *, learns: bool = True, watched: bool = False
     return mine.train().requires_grad_(learns)
 
 
-def layer_weights(network: nn.Module) -> list[Tensor]:
-    """Return the weight of every Conv2d and Linear, in registration order (R1), unreachable ones too (R23)."""
-    from stages.search_spaces.build import layer_modules
-
-    return [module.weight for module in layer_modules(network).values()]
-
-
 def layer_gradients(value: Tensor, network: nn.Module) -> list[tuple[Tensor, Tensor]]:
     """Return each layer's weight and its gradient of a scalar, zeros where the layer is unreachable (R23)."""
     import torch
+
+    from stages.search_spaces.build import layer_weights
 
     weights = layer_weights(network)
     found = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)

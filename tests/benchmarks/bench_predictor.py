@@ -1,9 +1,9 @@
 """Side by side: a training epoch of the predictor as this project runs it and one GRU call for each length in a batch.
 
 Sequences of 700 architectures, lengths 1 to 23, are drawn in batches of 32 as in training (SPEC R16). A batch has
-some 17 different lengths; without packing, each is a call of its own. `packed` is PyTorch's own GRU on packed
-sequences. All have the same parameters and optimizer, on one thread, with training's determinism flags; times are of
-the processor, so other jobs on the machine count little. Some batches of the epoch are run, by all in turn.
+some 17 different lengths; without packing, each is a call of its own. Both have the same parameters and optimizer, on
+one thread, with training's determinism flags; times are of the processor, so other jobs on the machine count little.
+Some batches of the epoch are run, by both in turn.
 
 Run from the repository's root: `PYTHONPATH=.:tests python tests/benchmarks/bench_predictor.py`.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stages.nap2.models.predictor import Predictor, recur_packed
+from stages.nap2.models.predictor import Predictor
 from stages.training.determinism import make_deterministic
 
 ARCHITECTURES, SNAPSHOTS, COMPONENTS = 700, 23, 256
@@ -40,13 +40,6 @@ class ByLength(Predictor):
             hidden = functional.relu(self.dense1(self.dropout(pooled)))
             found = found.index_put((rows,), torch.sigmoid(self.dense2(hidden)).squeeze(1))
         return found
-
-
-class Packed(Predictor):
-    """Uses PyTorch's GRU on packed sequences."""
-
-    def _recur(self, sequences: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        return recur_packed(self.gru, sequences, lengths)
 
 
 class Training:
@@ -72,7 +65,7 @@ def main() -> None:
     torch.manual_seed(0)
     embeddings, labels = torch.rand(ARCHITECTURES, SNAPSHOTS, COMPONENTS), torch.rand(ARCHITECTURES)
     order = torch.randperm(ARCHITECTURES * SNAPSHOTS)
-    networks = {"by length": ByLength(), "packed": Packed(), "ours": Predictor()}
+    networks = {"by length": ByLength(), "ours": Predictor()}
     trainings = {name: Training(network) for name, network in networks.items()}
     for number in range(1 + BATCHES):  # the first warms up
         chosen = order[number * BATCH : (number + 1) * BATCH]

@@ -13,7 +13,6 @@ from stages.nap2.models.estimate import seconds_of_sequences
 from stages.nap2.models.plan import ModelKey
 from stages.settings import identity_settings
 from stages.stage import Estimate, Execution, Input, Outcome, Stage
-from storage_schema import splits, write
 
 ROUGH_BYTES = 2.6e6
 """Of a predictor and its card."""
@@ -61,28 +60,30 @@ class BigruStage(Stage):
         """Train one predictor."""
         from stages.nap2.bigru.fit import PredictorTraining
         from stages.nap2.models.sequences import read_sequences
+        from stages.nap2.models.train import train_and_keep
 
         settings, key = experiment.settings, _key(experiment, index)
-        split = splits.read(experiment.layout.split(key.trial), len(experiment.architectures))
+        split = experiment.split(key.trial)
         train, seed = split.of_size(key.size), plan.model_seed(settings, key.trial, "bigru")
         sequences = read_sequences(experiment, key, train)
         labels = [split.labels[i] for i in train]
         name = self.key(experiment, index)
         training = PredictorTraining(experiment, name, execution, sequences, labels, train, seed)
-        training.resume()
-        training.work()
-        result = training.result() | {"architectures": len(train), "seed": seed}
-        facts = plan.facts(experiment, key, train, execution.identity, settings(BigruConfig).dtype) | {
-            "model": "predictor",
-            "kinds": list(key.variant.kinds),
-            "settings": dict(self.settings(experiment, index)),
-            "result": plan.reproducible(result),
-        }
-        folder = plan.predictor_folder(experiment, key)
-        with execution.guard():
-            card.save(folder, training.weights(), facts)
-        digests = write.digests(card.files(folder))
-        return Outcome(digests=digests, result=result, provenance=training.provenance())
+        return train_and_keep(
+            training,
+            experiment,
+            key,
+            execution,
+            train=train,
+            seed=seed,
+            dtype=settings(BigruConfig).dtype,
+            folder=plan.predictor_folder(experiment, key),
+            facts={
+                "model": "predictor",
+                "kinds": list(key.variant.kinds),
+                "settings": dict(self.settings(experiment, index)),
+            },
+        )
 
 
 def _key(experiment: Experiment, index: int) -> ModelKey:

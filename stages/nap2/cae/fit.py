@@ -92,7 +92,7 @@ class AutoencoderTraining(Resumable):
         """Epochs without a better validation loss."""
         return len(self.history) - self.best_epoch
 
-    def encoder(self) -> dict[str, Tensor]:
+    def weights(self) -> dict[str, Tensor]:
         """Return the encoder's state of the best epoch."""
         return self._best
 

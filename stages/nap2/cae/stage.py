@@ -14,7 +14,7 @@ from stages.nap2.models.estimate import seconds_of_maps
 from stages.nap2.models.plan import ModelKey
 from stages.settings import identity_settings
 from stages.stage import Estimate, Execution, Input, Outcome, Stage
-from storage_schema import schema, splits, write
+from storage_schema import schema
 
 ROUGH_BYTES = 36.7e6
 """Of an encoder and its card."""
@@ -68,9 +68,10 @@ class CaeStage(Stage):
         """Train one autoencoder and keep its encoder."""
         from stages.nap2.cae.fit import AutoencoderTraining
         from stages.nap2.feature_maps.maps import Maps
+        from stages.nap2.models.train import train_and_keep
 
         settings, (key, kind) = experiment.settings, _task(experiment, index)
-        split = splits.read(experiment.layout.split(key.trial), len(experiment.architectures))
+        split = experiment.split(key.trial)
         train, seed = split.of_size(key.size), plan.model_seed(settings, key.trial, f"cae {kind}")
         maps = Maps(
             experiment.layout.dynamics,
@@ -82,20 +83,17 @@ class CaeStage(Stage):
         )
         name = self.key(experiment, index)
         training = AutoencoderTraining(experiment, name, execution, maps, train, split.validation, seed)
-        training.resume()
-        training.work()
-        result = training.result() | {"architectures": len(train), "seed": seed}
-        facts = plan.facts(experiment, key, train, execution.identity, settings(CaeConfig).dtype) | {
-            "model": "encoder",
-            "kind": kind,
-            "settings": dict(self.settings(experiment, index)),
-            "result": plan.reproducible(result),
-        }
-        folder = plan.cae_folder(experiment, key, kind)
-        with execution.guard():
-            card.save(folder, training.encoder(), facts)
-        digests = write.digests(card.files(folder))
-        return Outcome(digests=digests, result=result, provenance=training.provenance())
+        return train_and_keep(
+            training,
+            experiment,
+            key,
+            execution,
+            train=train,
+            seed=seed,
+            dtype=settings(CaeConfig).dtype,
+            folder=plan.cae_folder(experiment, key, kind),
+            facts={"model": "encoder", "kind": kind, "settings": dict(self.settings(experiment, index))},
+        )
 
 
 def _task(experiment: Experiment, index: int) -> tuple[ModelKey, str]:

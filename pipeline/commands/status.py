@@ -1,4 +1,4 @@
-"""How far an experiment is, and why; and what a cluster is like before anything is queued."""
+"""`pipeline status`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.commands.options import ExperimentOption, JsonOption, StageOption, wanted_indices
-from storage_schema.errors import UserError
+from pipeline.commands.options import ExperimentOption, JsonOption, StageOption
 
 if TYPE_CHECKING:
     from pipeline.queue_view import QueueView
@@ -34,21 +33,20 @@ def status(
 ) -> None:
     """Show what is done, running, queued, partial, failed and missing, from the data and the queue."""
     from pipeline.array_spec import format_array
+    from pipeline.asked import one_stage
     from pipeline.experiment import load
     from pipeline.explain import failed as failures
     from pipeline.registry import chosen
     from pipeline.status import stage_status
 
-    opened, stages = load(experiment), chosen(stage)
+    opened = load(experiment)
     if missing or failed:
-        if len(stages) > 1:
-            raise UserError(
-                "--missing and --failed need one --stage: an index is something else in each of them"
-            )
-        indices = stage_status(opened, stages[0]).unfinished if missing else failures(opened, stages[0])
+        one = one_stage(stage, "--missing" if missing else "--failed")
+        indices = stage_status(opened, one).unfinished if missing else failures(opened, one)
         if indices:
             print(format_array(indices))
         return
+    stages = chosen(stage)
     where = "" if experiment == Path() else f" --experiment {experiment}"
     if not watch:
         _status_once(opened, stages, where, as_json)
@@ -119,74 +117,3 @@ def _as_record(
         "reasons": {name: {i: asdict(why) for i, why in each.items()} for name, each in reasons.items()},
         "queue_unknown": view.silent,
     }
-
-
-def explain(
-    index: Annotated[int, typer.Argument(help="Index within the stage.")],
-    stage: StageOption = "collect",
-    experiment: ExperimentOption = Path(),
-    as_json: JsonOption = False,
-) -> None:
-    """Say why an index is not running or not done, and what would help."""
-    from dataclasses import asdict
-
-    from pipeline.explain import explain as explanation
-
-    opened, one = _one(experiment, stage, index)
-    why = explanation(opened, one, index)
-    if as_json:
-        print(json.dumps({"stage": one.name, "index": index, **asdict(why)}))
-        return
-    print(f"{one.name} {index} ({one.describe(opened, index)}): {why.sentence}")
-    if why.last_line:
-        print(f"last line of its log: {why.last_line}")
-    if why.remedy:
-        print(f"what would help: {why.remedy}")
-
-
-def logs(
-    index: Annotated[int, typer.Argument(help="Index within the stage.")],
-    stage: StageOption = "collect",
-    experiment: ExperimentOption = Path(),
-    lines: Annotated[int, typer.Option(min=0, help="Last lines to print; 0 for all.")] = 40,
-) -> None:
-    """Print the log of the cluster task that had an index last."""
-    from pipeline.queue_view import QueueView
-
-    opened, one = _one(experiment, stage, index)
-    view = QueueView.of(opened)
-    place = view.last_places(one.name).get(index)
-    if place is None:
-        raise UserError(f"{one.name} {index} was never submitted to a cluster; it has no log")
-    print(place.log(view.folder))
-    print("\n".join(view.log_tail(place, lines)))
-
-
-def doctor(
-    experiment: ExperimentOption = Path(),
-    on_nodes: Annotated[
-        bool, typer.Option("--on-nodes", help="Also ask the nodes, by a probe job on each.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Check this machine, the experiment's folder and the cluster before anything is queued."""
-    from pipeline.doctor import examine
-
-    found = examine(experiment, on_nodes=on_nodes)
-    if as_json:
-        print(json.dumps([check.record() for check in found]))
-    else:
-        for check in found:
-            print(check)
-    raise typer.Exit(1 if any(check.verdict == "bad" for check in found) else 0)
-
-
-def _one(experiment: Path, stage: str, index: int) -> tuple[Experiment, Stage]:
-    from pipeline.experiment import load
-    from pipeline.registry import chosen
-
-    opened, stages = load(experiment), chosen(stage)
-    if len(stages) > 1:
-        raise UserError("name one --stage: an index is something else in each of them")
-    wanted_indices(opened, stages, str(index))
-    return opened, stages[0]
