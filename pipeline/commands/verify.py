@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +47,7 @@ def verify(
     raise typer.Exit(1 if found.findings else 0)
 
 
-def _tracked(indices: list[int], description: str) -> Iterable[int]:
+def _tracked(indices: Sequence[int], description: str) -> Iterable[int]:
     """Go through indices with a bar on a terminal."""
     from rich.console import Console
     from rich.progress import track
