@@ -1,4 +1,6 @@
-"""Arrays of numbers in MATLAB 5 files, no more of the format: SciPy's reader crashes on some damaged ones.
+"""Arrays of numbers in MATLAB 5 files, no more of the format.
+
+SciPy's reader would do, but a megabyte of cells within cells ends its process with a segmentation fault.
 
 A file is a header of 128 bytes and elements, each a type, a size and its content; a matrix is an element of
 elements (flags, dimensions, name, values), and may be compressed (MathWorks, MAT-File Format, version 7).
