@@ -292,7 +292,7 @@ AT_50 = {
     ("cifar10", "imagenet16"): 0.669,
     ("imagenet16", "cifar100"): 0.679,
 }
-"""BASELINES; `tests/benchmarks/cell_trees_table.py` prints 100, 300 and 700 labels too."""
+"""BASELINES; `studies/cell_trees_table.py` prints 100, 300 and 700 labels too."""
 
 
 def test_50_labels_of_every_source_and_target(table: dict[str, dict[str, float]]) -> None:

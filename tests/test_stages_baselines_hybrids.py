@@ -434,7 +434,7 @@ def test_boosting_with_a_plain_normal_is_ngboost_s(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(ours.predict(tested), theirs.predict(tested), rtol=1e-12)
 
 
-# Real curves and tables; the full figures are those of tests/benchmarks/lcsvr_beside_last_value.py and
+# Real curves and tables; the full figures are those of studies/lcsvr_beside_last_value.py and
 # hybrids_beside_parameters.py
 
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.curves_beside_last_value import Curves, taus
 from stages.baselines.method import Floats, Method, Prefix, UnmetNeedError
 from stages.baselines.methods import lc_pfn, lce_m
 from stages.baselines.methods.early_stop import EARLY_STOP
@@ -25,6 +24,7 @@ from stages.baselines.methods.lce_m import LCE_M, extrapolate
 from stages.baselines.methods.sotl import GAMMA, SOTL, SOTL_E, SOTL_EMA, moving_sum, sum_of_last_epoch
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
+from studies.curves_beside_last_value import Curves, taus
 
 EPOCHS = np.arange(1.0, 21)
 SPACE, TASK = NASBench201(4, 1), ImageTask(classes=10, image_size=8)
@@ -201,7 +201,7 @@ def trained() -> Any:
     """A small network that has learned the prior's curves of which five epochs are known, in seconds."""
     if importlib.util.find_spec("lcpfn") is None:
         pytest.skip(f"lcpfn is not installed ({lc_pfn.INSTALL})")
-    from benchmarks.lc_pfn_on_prior import train
+    from studies.lc_pfn_on_prior import train
 
     return train(150, known=(5, 5))
 
@@ -213,7 +213,7 @@ RISING = prefix(accuracies=[[0.2, 0.3, 0.35, 0.4, 0.42], [0.1, 0.1, 0.1, 0.1, ma
 def test_lc_pfn_extrapolates_its_prior_better_than_the_last_value(
     trained: Any, figure: Callable[[str], None]
 ) -> None:
-    from benchmarks.lc_pfn_on_prior import draw, errors
+    from studies.lc_pfn_on_prior import draw, errors
 
     found = errors(trained, 5, *draw(1000, 2**31))
     figure(

@@ -25,7 +25,7 @@ from stages.zero_cost.registry import PROXIES
 SPACE, TASK = NASBench201(channels=16, cells_per_stage=5), ImageTask(classes=10, image_size=32)
 NUMBER = 10
 BOUNDS = {"synflow": 0.97, "grad_norm": 0.8, "snip": 0.8, "naswot": 0.9, "jacov": 0.8}
-"""Spearman's correlation of ten pairs; `tests/benchmarks/proxies_beside_published.py` prints that of 400."""
+"""Spearman's correlation of ten pairs; `studies/proxies_beside_published.py` prints that of 400."""
 NAMES = {"naswot": "nwot"}
 
 

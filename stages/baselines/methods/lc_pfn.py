@@ -93,7 +93,7 @@ def _fit(_train: Prefix, _labels: Floats, _seed: int, *, weights: Path | None, t
     if weights is None:
         raise LcPfnError(
             "LC-PFN has no weights; name the file that its authors publish (see the readme of automl/lcpfn), "
-            "or one made by tests/benchmarks/lc_pfn_on_prior.py"
+            "or one made by studies/lc_pfn_on_prior.py"
         )
     model, epochs = read(weights, trust_pickle)
     return partial(_score, model=model, epochs=epochs)

@@ -1,6 +1,6 @@
 """Side by side: LcSVR and the last value of the curve, on 100 real curves of 200 epochs.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/lcsvr_beside_last_value.py [SEEDS [DRAWS]]
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/lcsvr_beside_last_value.py [SEEDS [DRAWS]]
 
 Each seed draws 60 curves of `learning_curves.npz` to learn from and 40 to be ranked by their final validation
 accuracy. The last line of numbers is τ of LcSVR minus τ of the last value, and its standard error over seeds,
@@ -22,7 +22,7 @@ from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 
-SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 EPOCHS = (5, 10, 20, 50, 100)
 TRAIN = 60

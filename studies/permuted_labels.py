@@ -1,6 +1,6 @@
 """Side by side: methods fitted to true labels and to labels in random order, on published tables.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=.:tests/benchmarks .venv/bin/python tests/benchmarks/permuted_labels.py trees|ngb
+    OMP_NUM_THREADS=1 PYTHONPATH=.:studies .venv/bin/python studies/permuted_labels.py trees|ngb
 
 `trees`: cell trees, 200 labels, 1,000 others, ten draws. `ngb`: Omni-NGB on the 400 networks that have proxies, 200
 labels, twelve draws, five hyper-parameters each; inputs as in `hybrids_beside_parameters.py`.

@@ -1,6 +1,6 @@
 """Cell trees beside the figures of BASELINES, on NAS-Bench-201's published accuracies: 200 test architectures.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/cell_trees_table.py [TRIALS]
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/cell_trees_table.py [TRIALS]
 
 No network is trained. τ is the mean over trials (5) and its deviation; beside it the figure of BASELINES, τ with the
 test set's isomorphic twins left out of training, and τ after the training labels were permuted, which has to be near 0.
@@ -23,7 +23,7 @@ from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.cell_features import cell_feature_matrix
 from stages.search_spaces.nasbench201.genotype import Genotype, canonical_form
 
-SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TEST = 200
 SIZES = (50, 100, 300, 700)
 DATA = ("cifar10", "cifar100", "imagenet16")

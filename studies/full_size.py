@@ -1,6 +1,6 @@
 """What slim networks lose: the same architectures at full width and depth beside them.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=.:tests/benchmarks .venv/bin/python tests/benchmarks/full_size.py \\
+    OMP_NUM_THREADS=1 PYTHONPATH=.:studies .venv/bin/python studies/full_size.py \\
         runs/c10-full runs/c10-small
 
 Prints Kendall's τ-b with the labels over the architectures that both have collected, after as many mini-batches as

@@ -1,6 +1,6 @@
 r"""Side by side: learned hybrids and parameter count on published tables, with seconds of fitting.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/hybrids_beside_parameters.py \
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/hybrids_beside_parameters.py \
         seminas|omni [SEEDS [SIZE ...]]
 
 `seminas`: cells of `nasbench201.csv.gz` drawn uniformly, CIFAR-10, ranking 1,000 others. `omni`: the architectures
@@ -29,7 +29,7 @@ from stages.scoring.metrics import interval, kendall, resample_counts, resampled
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 
-SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 TESTED = 1000
 RESAMPLES = 1000

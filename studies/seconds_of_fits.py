@@ -1,6 +1,6 @@
 """What learned methods cost: seconds of one core for a fit, by number of labels, and of a query, side by side.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/seconds_of_fits.py [SIZE ...]
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/seconds_of_fits.py [SIZE ...]
 
 Cells and labels are those of `nasbench201.csv.gz`. Losses, accuracies and proxies are drawn, about as much like the
 label as real ones are: what a fit costs depends on how many there are, little on what they are.
@@ -23,7 +23,7 @@ from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 from stages.zero_cost.columns import COLUMNS
 
-SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPACE, TASK = NASBench201(16, 5), ImageTask(classes=10, image_size=32)
 MINI_BATCHES, OBSERVATIONS, EPOCH = 2300, 23, 196
 TESTED = 200

@@ -1,7 +1,7 @@
 """Side by side: zero-cost proxies as computed here and by independent code, on the same NAS-Bench-201 networks.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. NAP2_DATA_ROOT=FOLDER .venv/bin/python \
-        tests/benchmarks/proxies_beside_published.py runs/proxies.csv 400 [PROXY ...]
+        studies/proxies_beside_published.py runs/proxies.csv 400 [PROXY ...]
 
 Full-size networks (C=16, N=5, 32x32) on CIFAR-10. Rows are written one by one to the file named, and those that are
 there are not computed again; the architectures come in one shuffled order, so any number of them is a fair sample. The
@@ -42,7 +42,7 @@ from stages.zero_cost.measure import measure
 from stages.zero_cost.proxy import Batch, Proxy, Subject
 from stages.zero_cost.registry import PROXIES
 
-SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SHARED = Path(os.environ.get("NAP2_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SPACE, TASK = NASBench201(channels=16, cells_per_stage=5), ImageTask(classes=10, image_size=32)
 THEIRS = {
     "synflow": "cifar10_synflow",

@@ -1,7 +1,7 @@
 """Train a small LC-PFN on its own prior, and set it beside the last value on curves of the prior it has not seen.
 
     python -m pip install --no-deps --ignore-requires-python lcpfn==0.1.3
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/lc_pfn_on_prior.py [OUT.safetensors] [STEPS]
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/lc_pfn_on_prior.py [OUT.safetensors] [STEPS]
 
 Prints the mean absolute error, at the last of 100 epochs and against the curve without noise, after some epochs.
 """

@@ -1,6 +1,6 @@
 """What an experiment's maps know without any network: extra-trees on summaries of them, and curves, by fold.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/trees_on_maps.py runs/c10-small
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/trees_on_maps.py runs/c10-small
 
 Prints Kendall's τ-b with the labels, mean ± deviation over trials, of all test networks and of their upper half.
 With a second experiment, trees of the first one's training networks are asked for the second one's test networks.

@@ -1,6 +1,6 @@
 """How well learning curves order 100 real networks, cut off early, beside their last value.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python tests/benchmarks/curves_beside_last_value.py [METHOD ...]
+    OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/curves_beside_last_value.py [METHOD ...]
 
 Prints Kendall's τ-b with the accuracy after 200 epochs: of methods that learn nothing, on all curves; mean ± deviation
 over trials, of all methods on the curves that were not trained on; and the seconds of both. `METHODS` takes more.
@@ -24,7 +24,7 @@ from stages.scoring.metrics import kendall
 from stages.search_spaces.nasbench201.space import NASBench201
 from stages.search_spaces.space import ImageTask
 
-CURVES = Path(__file__).parents[3] / "shared" / "data" / "learning_curves.npz"
+CURVES = Path(__file__).parents[2] / "shared" / "data" / "learning_curves.npz"
 EPOCHS: Final = (5, 10, 20, 50, 100)
 TRAIN, TRIALS, SEED = 60, 10, 0
 METHODS: dict[str, Method] = {"last value": EARLY_STOP, "LCE-m": LCE_M}
