@@ -2,8 +2,8 @@
 
 An allow-list in `find_class` alone does not do: with it, 125 bytes of keys within keys hang the unpickler, and 13
 bytes ask for gigabytes. This is Python's own unpickler in Python: unlike the one in C it makes room for what is there,
-not for what a number in the pickle promises. Of its operations only those stay that such pickles are made of, and keys of dictionaries
-are text, since a tuple of tuples of tuples takes for ever to be hashed, compared or printed.
+not for what a number in the pickle promises. Of its operations only those stay that such pickles are made of, and keys
+of dictionaries are text, since a tuple of tuples of tuples takes for ever to be hashed, compared or printed.
 """
 
 from __future__ import annotations
