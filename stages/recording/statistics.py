@@ -202,10 +202,12 @@ def _moments(values: Tensor, missing: Tensor | None, buffers: Tensor) -> _Moment
     if missing is not None:
         count -= missing.sum(-1)
         value.masked_fill_(missing, 0.0)
+    # The norms are of the values as they are; everything central comes after the mean is taken off.
     mean = value.sum(-1) / count
     absolute = torch.abs(value, out=power).sum(-1)
     square = torch.mul(value, value, out=power).sum(-1)
     value -= mean[..., None]
+    # What is missing became minus the mean just now.
     if missing is not None:
         value.masked_fill_(missing, 0.0)
     power2 = torch.mul(value, value, out=power).sum(-1)
@@ -222,6 +224,7 @@ def _layer_moments(units: _Moments) -> _Moments:
     mean = (mean_of_units * units.number).sum(-1, keepdim=True) / total
     shift = (mean_of_units - mean).masked_fill(empty, 0.0)
     shift2 = shift * shift
+    # Binomial expansion of the sums of (value - mean of the layer)^k; first powers about a unit's own mean sum to 0.
     power2 = units.power2 + units.number * shift2
     power3 = units.power3 + 3 * shift * units.power2 + units.number * shift2 * shift
     power4 = units.power4 + 4 * shift * units.power3 + 6 * shift2 * units.power2

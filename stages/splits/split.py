@@ -274,6 +274,7 @@ def _draw(units: list[list[Unit]], number: int, random: np.random.Generator) -> 
                 room -= len(unit)
             else:
                 passed.append(unit)
+    # In the order of the strata's shuffles, so what is drawn follows from the seed alone.
     for unit in passed:
         if len(unit) <= number - len(drawn):
             drawn += unit

@@ -177,11 +177,14 @@ def _start(log_x: Floats, accuracies: Floats, generator: np.random.RandomState, 
     theta = _candidates(log_x, accuracies, generator, target)
     for index, columns in enumerate(_COLUMNS):
         theta[columns] = _refined(theta, index, columns, log_x, accuracies)
+    # The prior is zero where a curve begins above its end or passes 1 before the target: the chain may not start there.
     theta[_MMF_LOW] = min(theta[_MMF_LOW], theta[0])
     theta[_A] = min(theta[_A], (math.e - theta[_B]) / target if target else math.inf)
+    # Walkers are spread about this point, and none may leave the prior's box.
     margin = 2 * _SPREAD * (_HIGH - _LOW)
     theta = np.clip(theta, _LOW + margin, _HIGH - margin)
     curves = _curves(theta[None], log_x)[0]
+    # Given the families' curves, the weights are a linear least-squares problem with no negative solution.
     weights = nnls(curves.T, accuracies)[0]
     theta[_WEIGHT] = np.maximum(
         weights / weights.sum() if weights.any() else 1 / len(weights), _LEAST_START_WEIGHT

@@ -66,6 +66,7 @@ def fit(train: Prefix, labels: Floats, seed: int, *, draws: int = DRAWS) -> Scor
             f"LcSVR needs {CURVES} training curves, there are {known.sum()} that did not diverge; "
             "take a larger train size"
         )
+    # By training architectures alone: a score must not depend on which others are tested.
     mean, deviation = _statistics(features[known])
     targets = ranks(labels[known])
     middle, spread = _statistics(targets)

@@ -113,6 +113,7 @@ class AutoencoderTraining(Resumable):
     def _train_epoch(self) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._config, self._epoch)
+        # Of the epoch's own generator: a resumed epoch needs no state to have the same order.
         order = generator(self._seed, "cae order", self._epoch).permutation(len(self._train))
         groups = grouped([self._train[i] for i in order], self._config.batch_size)
         self._network.train()
@@ -153,6 +154,7 @@ class AutoencoderTraining(Resumable):
             for batch in self._maps.batches(grouped(self._validation, self._config.batch_size)):
                 maps = self._tensor(batch)
                 total += float(reconstruction_loss(self._network(maps), maps))
+        # The loss is a sum over the maps of a batch: batches of different sizes count by their maps.
         validation_loss = total / len(self._validation)
         self.history.append(
             {
@@ -161,6 +163,7 @@ class AutoencoderTraining(Resumable):
                 "validation_loss": validation_loss,
             }
         )
+        # The decoder is discarded, so the best epoch's encoder is all that is kept.
         if self.epochs_since_best == 0:
             state = self._network.encoder.state_dict()
             self._best = {name: value.clone() for name, value in state.items()}

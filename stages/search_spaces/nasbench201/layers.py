@@ -156,6 +156,7 @@ def _layers(genotype: Genotype, shape: NetworkShape) -> Iterator[Layer]:
             yield from _reduction_layers(f"cells.{index}", channels, side, connected)
             index += 1
         for _ in range(shape.cells_per_stage):
+            # Without a path through the cells only the last one's own convolutions can still reach the output.
             used = connected or index == last_cell
             yield from _cell_layers(genotype, f"cells.{index}", channels, side, used)
             index += 1
