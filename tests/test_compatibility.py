@@ -71,7 +71,7 @@ def test_its_settings_lead_to_the_same_identity_and_plan_today(root: Path, versi
     plan = drawn_plan(experiment.settings)
     assert plan == (root / "plan.csv").read_bytes()
     assert identity_record(experiment.settings, plan, kept["data"], recorded_versions(kept)) == kept
-    other = replace(experiment.settings, training=replace(experiment.settings(TrainingConfig), seed=5))
+    other = experiment.settings.having(replace(experiment.settings(TrainingConfig), seed=5))
     assert identity_record(other, plan, kept["data"], recorded_versions(kept)) != kept
 
 
