@@ -1,4 +1,4 @@
-"""Unpickling that admits NumPy arrays, plain containers and numbers, and executes nothing else (SPEC R12).
+"""Unpickling that admits NumPy arrays, plain containers and numbers, and executes nothing else (R12).
 
 It is Python's own unpickler in Python: unlike the one in C it makes room for what is there, not for what a number
 in the pickle promises. Of its operations only those stay that such pickles are made of, and keys of dictionaries
