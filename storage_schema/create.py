@@ -1,4 +1,4 @@
-"""Creating the store of an experiment: every shape, coordinate and static value, once (DESIGN, "The store")."""
+"""Creating the store of an experiment: every shape, coordinate and static value, once (docs/decisions/0002)."""
 
 from __future__ import annotations
 

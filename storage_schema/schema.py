@@ -100,7 +100,7 @@ def _maps(kind: str) -> Variable:
         fill=_NAN,
         chunk=("architecture", "snapshot"),
         shard=("architecture",),
-        description=f"twelve statistics of each layer's {kind}; NaN: no such value (R6-R8)",
+        description=f"twelve statistics of each layer's {kind}; NaN: no such value",
     )
 
 
@@ -113,11 +113,11 @@ def _coordinate(dim: str, dtype: str, description: str, units: str = "1") -> Var
 
 VARIABLES: dict[str, Variable] = {
     "architecture": _coordinate("architecture", "string", "genotype, in the order of the plan"),
-    "snapshot": _coordinate("snapshot", "int64", "number k of the snapshot; 0 is the initial one (R3)"),
+    "snapshot": _coordinate("snapshot", "int64", "number k of the snapshot; 0 is the initial one"),
     "step": _coordinate("snapshot", "int64", "mini-batch at which the snapshot was taken", "mini-batch"),
-    "layer": _coordinate("layer", "int64", "position in module registration order (R1)"),
-    "value": _coordinate("value", "int64", "0: the whole layer; 1-99: its sampled units (R6)"),
-    "feature": _coordinate("feature", "string", "statistic (R6)"),
+    "layer": _coordinate("layer", "int64", "position in module registration order"),
+    "value": _coordinate("value", "int64", "0: the whole layer; 1-99: its sampled units"),
+    "feature": _coordinate("feature", "string", "statistic"),
     "mini_batch": _coordinate("mini_batch", "int64", "mini-batch, counted from 1", "mini-batch"),
     "curve": _coordinate(
         "curve", "string", "what the curve shows; written: both maps of the snapshot are on disk"
@@ -138,10 +138,10 @@ VARIABLES: dict[str, Variable] = {
         dims=("architecture", "layer"),
         dtype="int32",
         written_by="static",
-        description="true number of units of the layer; 0: the architecture has no such layer (R8)",
+        description="true number of units of the layer; 0: the architecture has no such layer",
     ),
     "layers": Variable(
-        dims=("architecture",), dtype="int32", written_by="static", description="true number of layers (R8)"
+        dims=("architecture",), dtype="int32", written_by="static", description="true number of layers"
     ),
     "layer_name": Variable(
         dims=("architecture", "layer"),
@@ -155,7 +155,7 @@ VARIABLES: dict[str, Variable] = {
         dtype="bool",
         written_by="static",
         fill=False,
-        description="whether the layer has a path to the network's output (R23)",
+        description="whether the layer has a path to the network's output",
     ),
     "parameters": Variable(
         dims=("architecture",), dtype="int64", written_by="static", description="trainable parameters"
@@ -179,14 +179,14 @@ VARIABLES: dict[str, Variable] = {
         written_by="finalise",
         fill=_NAN,
         units="s",
-        description="seconds since the snapshot before, by activity (R11)",
+        description="seconds since the snapshot before, by activity",
     ),
     "diverged": Variable(
         dims=("architecture",),
         dtype="bool",
         written_by="finalise",
         fill=False,
-        description="whether the training loss became non-finite; a result, not a failure (R11)",
+        description="whether the training loss became non-finite; a result, not a failure",
     ),
     "provenance": Variable(
         dims=("architecture",),
@@ -212,7 +212,7 @@ EMBEDDINGS: dict[str, Variable] = {
         dtype="float32",
         written_by="static",
         fill=_NAN,
-        description="encoders' values, one autoencoder a kind; NaN: the architecture is not collected (R14)",
+        description="encoders' values, one autoencoder a kind; NaN: the architecture is not collected",
     ),
 }
 SCORES: dict[str, Variable] = {
@@ -226,14 +226,14 @@ SCORES: dict[str, Variable] = {
         dims=("architecture",),
         dtype="float64",
         written_by="static",
-        description="accuracy that the scores are compared with, a fraction (R13)",
+        description="accuracy that the scores are compared with, a fraction",
     ),
     "score": Variable(
         dims=("predictor", "size", "architecture", "snapshot"),
         dtype="float64",
         written_by="static",
         fill=_NAN,
-        description="higher is better; of the trace up to and including the snapshot (R20, R21)",
+        description="higher is better; of the trace up to and including the snapshot",
     ),
 }
 

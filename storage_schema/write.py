@@ -1,9 +1,9 @@
 """Writing one architecture's part of the store: its own shards and chunk, each replaced whole.
 
 A shard is never read before it is written: two processes that merge rows into one shard lose rows silently, so
-the owner of an architecture keeps its rows in memory and writes them all at every snapshot (DESIGN, "One writer
-per shard"). Chunks of a shard stand in the order of the snapshots and do not change once written, so whoever
-reads while the file is being replaced finds the same bytes at the same offsets in the old and the new one.
+the owner of an architecture keeps its rows in memory and writes them all at every snapshot (docs/decisions/0002).
+Chunks of a shard stand in the order of the snapshots and do not change once written, so whoever reads while the file
+is being replaced finds the same bytes at the same offsets in the old and the new one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Cell trees beside the figures of BASELINES, on NAS-Bench-201's published accuracies: 200 test architectures.
+"""Cell trees beside the specification's figures, on NAS-Bench-201's published accuracies: 200 test architectures.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. .venv/bin/python studies/cell_trees_table.py [TRIALS]
 
-No network is trained. τ is the mean over trials (5) and its deviation; beside it the figure of BASELINES, τ with the
+No network is trained. τ is the mean over trials (5) and its deviation; beside it the specification's figure, τ with the
 test set's isomorphic twins left out of training, and τ after the training labels were permuted, which has to be near 0.
 """
 
@@ -82,7 +82,7 @@ def main() -> None:
     names, accuracies = read()
     features, forms = cell_feature_matrix(names), [canonical_form(Genotype.parse(name)) for name in names]
     print(f"features of {len(names)} cells: {time.process_time() - started:.1f} s")
-    print("labels  from → to                 τ ± std     BASELINES  difference  without twins  permuted")
+    print("labels  from → to                 τ ± std     reference  difference  without twins  permuted")
     largest = 0.0
     for row, size in enumerate(SIZES):
         seeds = range(42, 42 + trials)

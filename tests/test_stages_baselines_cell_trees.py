@@ -292,7 +292,7 @@ AT_50 = {
     ("cifar10", "imagenet16"): 0.669,
     ("imagenet16", "cifar100"): 0.679,
 }
-"""BASELINES; `studies/cell_trees_table.py` prints 100, 300 and 700 labels too."""
+"""docs/specification.md; `studies/cell_trees_table.py` prints 100, 300 and 700 labels too."""
 
 
 def test_50_labels_of_every_source_and_target(table: dict[str, dict[str, float]]) -> None:
@@ -303,7 +303,7 @@ def test_50_labels_of_every_source_and_target(table: dict[str, dict[str, float]]
 
 
 def test_100_labels_within_the_data_set_and_transferred(table: dict[str, dict[str, float]]) -> None:
-    """BASELINES: τ .761 on CIFAR-10, .726 from CIFAR-10 to CIFAR-100.
+    """docs/specification.md: τ .761 on CIFAR-10, .726 from CIFAR-10 to CIFAR-100.
 
     Negative control: the one-hot operations alone, the same cell without what is derived from it, reach 0.53.
     """
@@ -321,7 +321,7 @@ def test_100_labels_within_the_data_set_and_transferred(table: dict[str, dict[st
 def test_without_twins_of_the_test_set_it_is_no_worse(
     table: dict[str, dict[str, float]], forms: dict[str, str]
 ) -> None:
-    """What is reached is not that an isomorphic cell was seen: BASELINES' figures hold without them."""
+    """What is reached is not that an isomorphic cell was seen: the specification's figures hold without them."""
     found = [trial.tau("cifar10", "cifar10") for trial in trials(table, 100, 5, twins_of=forms)]
     assert np.mean(found) == pytest.approx(0.761, abs=0.03)
 
@@ -337,6 +337,6 @@ def test_permuted_labels_teach_nothing(table: dict[str, dict[str, float]]) -> No
 
 
 def test_700_labels(table: dict[str, dict[str, float]]) -> None:
-    """BASELINES: τ .889 on CIFAR-10."""
+    """docs/specification.md: τ .889 on CIFAR-10."""
     found = [trial.tau("cifar10", "cifar10") for trial in trials(table, 700, number=3)]
     assert np.mean(found) == pytest.approx(0.889, abs=0.03)

@@ -1,4 +1,4 @@
-"""Baselines that read curves: sums of losses, the last value, and extrapolations (issue 7, R20)."""
+"""Baselines that read curves: sums of losses, the last value, and extrapolations (R20, R21)."""
 
 from __future__ import annotations
 

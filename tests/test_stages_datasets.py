@@ -1,4 +1,4 @@
-"""Data sets: official formats read exactly, damaged files refused by name (SPEC R12)."""
+"""Data sets: official formats read exactly, damaged files refused by name (R12)."""
 
 from __future__ import annotations
 

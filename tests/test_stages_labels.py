@@ -1,4 +1,4 @@
-"""Labels: fractions from tables and NAS-Bench-201's file, wrong units and exploits refused (SPEC R13)."""
+"""Labels: fractions from tables and NAS-Bench-201's file, wrong units and exploits refused (R13)."""
 
 from __future__ import annotations
 

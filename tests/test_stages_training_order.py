@@ -1,4 +1,4 @@
-"""Order and augmentation are pure functions of seed and step (SPEC R9, R10)."""
+"""Order and augmentation are pure functions of seed and step (R9, R10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One writer an index: taking, taking over, and refusing the overtaken (R10's neighbour: DESIGN, leases)."""
+"""One writer an index: taking, taking over, and refusing the overtaken (docs/decisions/0003)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from stages.settings import ConfigError, check, setting
 
 @dataclass(frozen=True, kw_only=True)
 class BaselinesConfig:
-    """Which methods are compared with (paper 4.2; SPEC R21, R26)."""
+    """Which methods are compared with (paper 4.2; R21, R26)."""
 
     SECTION: ClassVar[str] = "baselines"
 

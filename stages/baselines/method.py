@@ -90,7 +90,7 @@ class Method:
         name: In tables and on the command line.
         fit: Takes training architectures, their (n,) labels (fractions) and a seed; returns what scores others.
             Equal input gives equal scores. Raises `UnmetNeedError`.
-        source: Authors and year, or SPEC id.
+        source: Authors and year, or in words where it comes from; shown to users.
         needs: What of the prefix it reads, besides the architectures.
         learned: Whether labels play a role; if not, one fit serves every train size.
         files: What the user has to bring, in a few words.

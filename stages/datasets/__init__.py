@@ -1,1 +1,1 @@
-"""Image data sets: official files, checked and read into NumPy arrays (App. D; SPEC R12). No torch."""
+"""Image data sets: official files, checked and read into NumPy arrays (App. D; R12). No torch."""

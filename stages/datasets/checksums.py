@@ -1,4 +1,4 @@
-"""Where a data set's files lie, and the digests that vouch for them: official or a manifest's (SPEC R12).
+"""Where a data set's files lie, and the digests that vouch for them: official or a manifest's (R12).
 
 A manifest is a JSON file beside the data, `{file: {"sha256": ..., "bytes": ...}}`, made on explicit request
 only. Where one lies, it takes precedence over the official list: somebody asked for it. Digests are of a

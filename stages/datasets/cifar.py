@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 in the official binary version: records of labels and 3,072 pixels (SPEC R12)."""
+"""CIFAR-10 and CIFAR-100 in the official binary version: records of labels and 3,072 pixels (R12)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read(files: Files, classes: int, split_seed: int, *, label_bytes: int) -> Ra
     Args:
         files: The data set's verified files: training batches, and the test batch last.
         classes: Number of classes.
-        split_seed: Seed of the halving (SPEC R12).
+        split_seed: Seed of the halving (R12).
         label_bytes: Bytes before the pixels; the last of them is the (fine) label.
 
     Raises:

@@ -1,4 +1,4 @@
-"""CIFAR-10 in the official binary version (paper, Tables 16 and 17; SPEC R12)."""
+"""CIFAR-10 in the official binary version (paper, Tables 16 and 17; R12)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from stages.settings import ConfigError, check, setting
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images the networks train on, and which of them validate (SPEC R11, R12).
+    """Which images the networks train on, and which of them validate (R11, R12).
 
     `validation_images` takes the first n of a fixed pool: half of the test images (CIFAR, Fashion-MNIST),
     SVHN's 21,977 held-out training images, ImageNet16-120's validation set. What lies in no files, as `digits`,

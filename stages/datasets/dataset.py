@@ -40,7 +40,7 @@ class DataSet:
         size: Side of an image, in pixels; `data.image_size` may be any divisor of it.
         classes: Number of classes.
         channels: Of an image: 3 for colours, 1 for gray.
-        training_images: Number of images that networks train on in the whole data set (SPEC R12).
+        training_images: Number of images that networks train on in the whole data set (R12).
         images: Returns all images and labels, in an order that never changes; they are split 60/20/20 into
             training, validation and label images, class by class, and `data.validation_images` is ignored.
             For what an installed package has, or what is computed.

@@ -1,4 +1,4 @@
-"""`digits`: scikit-learn's 1,797 real 8x8 images, the data set that needs no files (SPEC R12)."""
+"""`digits`: scikit-learn's 1,797 real 8x8 images, the data set that needs no files (R12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fashion-MNIST in the official idx files, plain or gzipped (SPEC R12)."""
+"""Fashion-MNIST in the official idx files, plain or gzipped (R12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageNet16-120: the first 120 classes of 16x16 ImageNet, in pickled batches (paper, App. D; SPEC R12)."""
+"""ImageNet16-120: the first 120 classes of 16x16 ImageNet, in pickled batches (paper, App. D; R12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in memory: arrays that check themselves, splits, pooling and channel statistics (SPEC R12)."""
+"""Images in memory: arrays that check themselves, splits, pooling and channel statistics (R12)."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def permutation(n: int, seed: int) -> NDArray[np.int64]:
 
 
 def half_of_test(train: LabelledImages, test: LabelledImages, seed: int) -> RawImages:
-    """A fixed half of the test images validates, the other half is kept for labels (SPEC R12, R13)."""
+    """A fixed half of the test images validates, the other half is kept for labels (R12, R13)."""
     order = permutation(len(test), seed)
     half = len(test) // 2
     return RawImages(train=train, pool=test.take(order[:half]), test=test.take(order[half:]))
 
 
 def fifths(everything: LabelledImages, seed: int) -> tuple[LabelledImages, LabelledImages, LabelledImages]:
-    """Three fifths to train on, one to validate, one kept for labels: fixed, each class cut by itself (SPEC R12)."""
+    """Three fifths to train on, one to validate, one kept for labels: fixed, each class cut by itself (R12)."""
     parts: list[list[NDArray[np.int64]]] = [[], [], []]
     for label in np.unique(everything.labels):
         members = np.flatnonzero(everything.labels == label)

@@ -1,4 +1,4 @@
-"""From settings to arrays: read a data set's verified files, select, pool and normalize (SPEC R12)."""
+"""From settings to arrays: read a data set's verified files, select, pool and normalize (R12)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.datasets.images import LabelledImages, RawImages, channel_moments, f
 class ImageData:
     """A data set ready for training: images uint8 (N, C, H, W), labels int64 (N,), how to prepare a batch.
 
-    `test_*` are the images kept for labels: none of them validates (SPEC R13). `mean_image`, float32
+    `test_*` are the images kept for labels: none of them validates (R13). `mean_image`, float32
     (C, H, W), is subtracted from images / 255 before augmentation; `mean` and `std`, float32 (C,), normalize
     after it. `digest` is the content digest of the files read.
     """

@@ -1,4 +1,4 @@
-"""Unpickling that admits NumPy arrays, plain containers and numbers, and executes nothing else (SPEC R12).
+"""Unpickling that admits NumPy arrays, plain containers and numbers, and executes nothing else (R12).
 
 An allow-list in `find_class` alone does not do: with it, 125 bytes of keys within keys hang the unpickler, and 13
 bytes ask for gigabytes. This is Python's own unpickler in Python: unlike the one in C it makes room for what is there,

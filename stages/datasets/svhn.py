@@ -1,4 +1,4 @@
-"""SVHN's cropped digits in the official MATLAB files (paper, D.4.1; SPEC R12)."""
+"""SVHN's cropped digits in the official MATLAB files (paper, D.4.1; R12)."""
 
 from __future__ import annotations
 

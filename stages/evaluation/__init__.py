@@ -1,1 +1,1 @@
-"""Evaluation: how well scores order architectures by accuracy, with intervals, tables and pictures (SPEC R20, R26)."""
+"""Evaluation: how well scores order architectures by accuracy, with intervals, tables and pictures (R20, R26)."""

@@ -1,1 +1,1 @@
-"""Labels: the accuracies to predict, from a table, NAS-Bench-201's file or own training (SPEC R13)."""
+"""Labels: the accuracies to predict, from a table, NAS-Bench-201's file or own training (R13)."""

@@ -17,7 +17,7 @@ UNITS = ("percent", "fraction")
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsConfig:
-    """Where labels come from (SPEC R13): fractions in [0, 1] whatever the source's unit."""
+    """Where labels come from (R13): fractions in [0, 1] whatever the source's unit."""
 
     SECTION: ClassVar[str] = "labels"
 

@@ -1,4 +1,4 @@
-"""Labels from NAS-Bench-201's `.pth` file, loaded behind an allow-list of types (SPEC R13)."""
+"""Labels from NAS-Bench-201's `.pth` file, loaded behind an allow-list of types (R13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels from a table: one row an architecture, CSV (plain or gzipped) or Parquet (SPEC R13)."""
+"""Labels from a table: one row an architecture, CSV (plain or gzipped) or Parquet (R13)."""
 
 from __future__ import annotations
 

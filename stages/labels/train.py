@@ -1,4 +1,4 @@
-"""Own training of one architecture to the end of a schedule, for its label (SPEC R13); resumable."""
+"""Own training of one architecture to the end of a schedule, for its label (R13); resumable."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MOST_MINI_BATCHES = 10_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class RecordingConfig:
-    """When snapshots are taken (SPEC R3)."""
+    """When snapshots are taken (R3)."""
 
     SECTION: ClassVar[str] = "recording"
 

@@ -11,7 +11,7 @@ from stages.settings import ConfigError, check, setting
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """What is compared, and how intervals are drawn (SPEC R18, R20)."""
+    """What is compared, and how intervals are drawn (R18, R20)."""
 
     SECTION: ClassVar[str] = "evaluation"
 

@@ -1,4 +1,4 @@
-"""What a cell tells by itself, as numbers, whatever its space: the input of cell trees (SPEC R26).
+"""What a cell tells by itself, as numbers, whatever its space: the input of cell trees (R26).
 
 The number of vertices varies, so that no feature tells which vertex it speaks of: isomorphic cells have the same ones.
 A space whose cells all have the same edges can do better, and overrides `SearchSpace.cell_features`. No torch here.

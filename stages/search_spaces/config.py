@@ -11,7 +11,7 @@ from stages.settings import check, setting
 
 @dataclass(frozen=True, kw_only=True)
 class ArchitecturesConfig:
-    """Which networks are trained, and how wide and deep they are (SPEC R22)."""
+    """Which networks are trained, and how wide and deep they are (R22)."""
 
     SECTION: ClassVar[str] = "architectures"
 

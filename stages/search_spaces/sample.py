@@ -1,4 +1,4 @@
-"""Drawing architectures: one seeded permutation of the space, cut into disjoint slices (SPEC R22)."""
+"""Drawing architectures: one seeded permutation of the space, cut into disjoint slices (R22)."""
 
 from __future__ import annotations
 

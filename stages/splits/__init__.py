@@ -1,1 +1,1 @@
-"""Splits: who trains, who validates and who tests in each trial, stratified over accuracy (SPEC R19)."""
+"""Splits: who trains, who validates and who tests in each trial, stratified over accuracy (R19)."""

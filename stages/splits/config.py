@@ -17,7 +17,7 @@ MOST_MODELS: Final = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsConfig:
-    """How many architectures train, validate and test, and what differs between trials (SPEC R17, R19)."""
+    """How many architectures train, validate and test, and what differs between trials (R17, R19)."""
 
     SECTION: ClassVar[str] = "splits"
 

@@ -1,4 +1,4 @@
-"""Drawing one trial's split: pure functions of settings, trial and labels (SPEC R19).
+"""Drawing one trial's split: pure functions of settings, trial and labels (R19).
 
 Architectures are named by their index in the plan, accuracies are fractions. What is drawn are units: single
 architectures, or whole classes of isomorphic twins where these are to stay together.

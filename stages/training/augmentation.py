@@ -1,4 +1,4 @@
-"""Flip, random crop and normalization of a whole mini-batch on its device (paper, D.3; SPEC R9)."""
+"""Flip, random crop and normalization of a whole mini-batch on its device (paper, D.3; R9)."""
 
 from __future__ import annotations
 

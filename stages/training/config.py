@@ -27,7 +27,7 @@ def check_numerics(version: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How every network is trained (SPEC R9, R10)."""
+    """How every network is trained (R9, R10)."""
 
     SECTION: ClassVar[str] = "training"
 

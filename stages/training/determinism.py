@@ -1,4 +1,4 @@
-"""Making a training run repeatable to the bit: every flag of the paper's E.2.1 (SPEC R10)."""
+"""Making a training run repeatable to the bit: every flag of the paper's E.2.1 (R10)."""
 
 from __future__ import annotations
 

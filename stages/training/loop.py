@@ -1,4 +1,4 @@
-"""One network's training, mini-batch by mini-batch (SPEC R3, R4, R9, R10)."""
+"""One network's training, mini-batch by mini-batch (R3, R4, R9, R10)."""
 
 from __future__ import annotations
 

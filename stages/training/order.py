@@ -1,4 +1,4 @@
-"""Data order and augmentation draws, pure functions of seed and step: resume is exact (SPEC R9, R10)."""
+"""Data order and augmentation draws, pure functions of seed and step: resume is exact (R9, R10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def generator(seed: int, purpose: str, counter: int) -> np.random.Generator:
 
 
 def batches_per_epoch(n: int, batch_size: int) -> int:
-    """Mini-batches of an epoch, the last partial one included: 196 for 50,000 images at 256 (SPEC R9)."""
+    """Mini-batches of an epoch, the last partial one included: 196 for 50,000 images at 256 (R9)."""
     return -(-n // batch_size)
 
 
@@ -50,7 +50,7 @@ def batch_indices(seed: int, step: int, n: int, batch_size: int) -> NDArray[np.i
 def augmentation_draws(
     seed: int, step: int, batch: int, pad: int, flip: bool = True
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Flips and crop offsets of a mini-batch, drawn for each image (SPEC R9).
+    """Flips and crop offsets of a mini-batch, drawn for each image (R9).
 
     Args:
         seed: The experiment's seed.

@@ -1,6 +1,6 @@
 """Side by side: a training epoch of the predictor as this project runs it and one GRU call for each length in a batch.
 
-Sequences of 700 architectures, lengths 1 to 23, are drawn in batches of 32 as in training (SPEC R16). A batch has
+Sequences of 700 architectures, lengths 1 to 23, are drawn in batches of 32 as in training (R16). A batch has
 some 17 different lengths; without packing, each is a call of its own. Both have the same parameters and optimizer, on
 one thread, with training's determinism flags; times are of the processor, so other jobs on the machine count little.
 Some batches of the epoch are run, by both in turn.

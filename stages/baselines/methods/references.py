@@ -23,7 +23,13 @@ _SIZES: Final[dict[str, Callable[[NetworkSummary], int]]] = {
 }
 
 REFERENCES: Final[tuple[Method, ...]] = tuple(
-    Method(name=name, kind="reference", fit=label_free(_scorer(size)), source="R26", learned=False)
+    Method(
+        name=name,
+        kind="reference",
+        fit=label_free(_scorer(size)),
+        source="size of the network",
+        learned=False,
+    )
     for name, size in _SIZES.items()
 )
 """`parameters`, `FLOPs` and `layers`; the fourth reference, cell trees, is in `cell_trees`."""

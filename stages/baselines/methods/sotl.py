@@ -1,6 +1,6 @@
 """Sums of training losses (Ru et al. 2021, "Speedy Performance Estimation"): the faster it falls, the better.
 
-The sum is negated, so that higher is better. A network that diverged has no score (NaN), which ranks last (SPEC R20).
+The sum is negated, so that higher is better. A network that diverged has no score (NaN), which ranks last (R20).
 
 "The last epoch" is that of the last `Prefix.epoch_mini_batches` mini-batches, wherever the prefix ends. Within the
 first epoch it is the whole prefix, so SoTL, SoTL-E and SoTL-EMA are one number there, and one row is reported. The

@@ -12,7 +12,7 @@ from storage_schema.schema import LAYER_CAP
 
 @dataclass(frozen=True, kw_only=True)
 class InputsConfig:
-    """Which views of the maps models are trained on, one model each (SPEC R2, R24)."""
+    """Which views of the maps models are trained on, one model each (R2, R24)."""
 
     SECTION: ClassVar[str] = "inputs"
 

@@ -1,4 +1,4 @@
-"""Views of the maps that a model is given: the paper's, the controls and parts of it, as data (SPEC R8, R24).
+"""Views of the maps that a model is given: the paper's, the controls and parts of it, as data (R8, R24).
 
 A variant says which rows, features, snapshots and kinds a model sees; autoencoder and predictor are the same for all.
 """

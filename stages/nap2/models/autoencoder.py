@@ -1,4 +1,4 @@
-"""The autoencoder of feature maps (paper C.1, Tables 11 and 12; SPEC R14): parameters of convolutions, run as products.
+"""The autoencoder of feature maps (paper C.1, Tables 11 and 12; R14): parameters of convolutions, run as products.
 
 The kernels (1, values) and (layers, 1) span their whole axis, so that each convolution is one matrix product. The
 values are the same, and on a CPU it runs at the speed of the product. Parameters, their names, shapes and initial
@@ -136,7 +136,7 @@ class Decoder(nn.Module):
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
-    """Sum the squared differences over everything in a batch (paper eq. 18, C.1.4; SPEC R15).
+    """Sum the squared differences over everything in a batch (paper eq. 18, C.1.4; R15).
 
     Args:
         output: (B, 12, layers, 100), as the decoder returns it.

@@ -10,7 +10,7 @@ from stages.settings import check, setting
 
 @dataclass(frozen=True, kw_only=True)
 class CaeConfig:
-    """How the autoencoders are trained (SPEC R14, R15, R24; paper C.1.4)."""
+    """How the autoencoders are trained (R14, R15, R24; paper C.1.4)."""
 
     SECTION: ClassVar[str] = "cae"
 
@@ -50,7 +50,7 @@ class CaeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BigruConfig:
-    """How the predictor is trained (SPEC R16; paper C.2.4)."""
+    """How the predictor is trained (R16; paper C.2.4)."""
 
     SECTION: ClassVar[str] = "bigru"
 

@@ -1,4 +1,4 @@
-"""The predictor: a bidirectional GRU over embeddings, attention, two dense layers (paper C.2, Table 13; SPEC R16).
+"""The predictor: a bidirectional GRU over embeddings, attention, two dense layers (paper C.2, Table 13; R16).
 
 Sequences are packed, so only steps that exist are computed.
 """

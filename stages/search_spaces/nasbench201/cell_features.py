@@ -1,4 +1,4 @@
-"""What a NAS-Bench-201 cell tells by itself, as numbers: the input of cell trees (SPEC R26).
+"""What a NAS-Bench-201 cell tells by itself, as numbers: the input of cell trees (R26).
 
 Nothing here looks at data, weights or training, and by default nothing depends on an experiment's network: a
 cell has the same features in the source and the target of a transfer. No torch here.
@@ -38,7 +38,7 @@ _BEYOND: Final = OUTPUT_NODE + 1
 
 
 def cell_features(genotype: Genotype, parameters: int, flops: int) -> Floats:
-    """Describe a cell by the 79 numbers of `FEATURES` (BASELINES, "Cell trees").
+    """Describe a cell by the 79 numbers of `FEATURES` (docs/specification.md, "Cell trees").
 
     A live path goes from the cell's input to its output and has no none edge; a disconnected cell has none,
     and then a shortest path counts 4 edges, everything else about paths 0.
