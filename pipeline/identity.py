@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from pipeline.entries import Entries
@@ -97,13 +98,21 @@ class Identities:
 def parts(experiment: Experiment, stage: str, facts: Mapping[str, Any]) -> list[Part]:
     """Return the indices of a stage of which it says these facts; see `Experiment.parts`."""
     identities, of = Identities(experiment), STAGES[stage]
-    found = []
-    for index in range(of.num_tasks(experiment)):
-        said = of.facts(experiment, index)
-        if facts.items() <= said.items():
-            key, marker = of.key(experiment, index), identities.finished(of, index)
-            found.append(Part(stage=stage, index=index, key=key, facts=said, marker=marker))
-    return found
+    chosen = (
+        (index, said)
+        for index, said in enumerate(of.facts(experiment))
+        if all(said[name] == value for name, value in facts.items())
+    )
+    return [
+        Part(
+            stage=stage,
+            index=index,
+            key=of.key(experiment, index),
+            facts=said,
+            finished=partial(identities.finished, of, index),
+        )
+        for index, said in chosen
+    ]
 
 
 class DoneCounter:

@@ -22,14 +22,14 @@ class Part:
         index: Its position now.
         key: What it is.
         facts: What its stage says of it (`Stage.facts`).
-        marker: What it left, where it is done with the settings and inputs of now.
+        finished: Reads what it left, if it is done with the settings and inputs of now; else gives None.
     """
 
     stage: str
     index: int
     key: str
     facts: Mapping[str, Any]
-    marker: Marker | None
+    finished: Callable[[], Marker | None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -172,9 +172,9 @@ class Stage(ABC):
         """Say what an index is, in a few words."""
         return experiment.architectures[index]
 
-    def facts(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
-        """Return what an index is, as data, where other stages choose by it (`Experiment.parts`)."""
-        return {}
+    def facts(self, experiment: Experiment) -> Sequence[Mapping[str, Any]]:
+        """Return what each index is, as data, where other stages choose by it (`Experiment.parts`)."""
+        return ()
 
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return a name that indices share which take about as long as one another."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.baselines import tasks
+from stages.baselines.config import BaselinesConfig
 from stages.baselines.registry import METHODS
 from stages.experiment import Experiment
 from stages.recording.config import RecordingConfig
@@ -33,19 +34,22 @@ class BaselinesStage(Stage):
         """Name method, source, trial, train size and snapshot."""
         return self.key(experiment, index)
 
-    def facts(self, experiment: Experiment, index: int) -> Mapping[str, Any]:
-        """Return what a table says of the index, and what its scores are to be read with, by mini-batches."""
-        _, task = tasks.find(experiment, index)
-        method, steps = METHODS[task.method], experiment.settings(RecordingConfig).steps[1:]
-        return {
-            "source": task.source,
-            "trial": task.trial,
-            "method": task.method,
-            "kind": method.kind,
-            "size": task.size,
-            "snapshots": task.snapshots,
-            "remarks": {step: text for step in steps if (text := method.remark(step))},
+    def facts(self, experiment: Experiment) -> Sequence[Mapping[str, Any]]:
+        """Return what a table says of each index, and what its scores are to be read with, by mini-batches."""
+        steps = experiment.settings(RecordingConfig).steps[1:]
+        remarks = {
+            name: {step: text for step in steps if (text := METHODS[name].remark(step))}
+            for name in experiment.settings(BaselinesConfig).chosen
         }
+        return [
+            {
+                **vars(task),
+                "kind": METHODS[task.method].kind,
+                "remarks": remarks[task.method],
+            }
+            for _, of_source in tasks.blocks(experiment)
+            for task in of_source
+        ]
 
     def kind(self, experiment: Experiment, index: int) -> str:
         """Return the method."""

@@ -77,7 +77,7 @@ def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
         MarkerError: A marker is whole, and its result is of another form.
     """
     found = experiment.parts(STAGE, source=source, trial=trial)
-    return [_read(experiment, part, part.marker) for part in found if part.marker is not None]
+    return [_read(experiment, part, marker) for part in found if (marker := part.finished()) is not None]
 
 
 def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Result]]) -> dict[str, str]:
@@ -94,8 +94,9 @@ def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Resu
         said.setdefault(method, {}).setdefault(why, {})[snapshot] = None
 
     for trial, results in found.items():
+        done = {result.index for result in results}
         for part in experiment.parts(STAGE, source=source, trial=trial):
-            if part.marker is None:
+            if part.index not in done:
                 say(part.facts["method"], NOT_SCORED)
         for result in results:
             for snapshot, scores in zip(result.snapshots, result.scores, strict=True):
