@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -17,6 +18,60 @@ from pipeline.verify import Finding, find, find_shared, on_disk
 from stages.experiment import Experiment
 from stages.stage import Stage
 from storage_schema import durable, lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """What was found, and what was done.
+
+    Attributes:
+        findings: A line each.
+        moved: New paths of what was moved aside.
+        arrays: By stage, the damaged indices as a value of `--array`; empty for what they share.
+        told: What was done, or would be, in a line or none.
+        code: Exit code of what was computed again.
+    """
+
+    findings: list[str]
+    moved: list[str]
+    arrays: dict[str, str]
+    told: tuple[str, ...]
+    code: int
+
+
+def repair(
+    experiment: Experiment,
+    stages: Sequence[Stage],
+    wanted: Sequence[int] | None,
+    *,
+    dry_run: bool,
+    rerun: bool,
+    workers: int,
+) -> Repair:
+    """Move aside what is damaged of some stages, and compute just that again.
+
+    Args:
+        experiment: The experiment.
+        stages: Those to look at.
+        wanted: Indices to look at; None: all, and what they share.
+        dry_run: Move and compute nothing.
+        rerun: Compute again what was moved, here.
+        workers: Worker processes; 0 shares the cores out.
+    """
+    found = damage(experiment, stages, wanted)
+    moved = [] if dry_run else move_aside(experiment, found)
+    code = 0
+    if rerun and found and not dry_run:
+        options = RunOptions(cluster="local", workers=workers)
+        code = compute_again(experiment, stages, found, options, Console(stderr=True))
+    damaged = arrays(found)
+    return Repair(
+        findings=list(map(str, found)),
+        moved=list(map(str, moved)),
+        arrays=damaged,
+        told=_told(experiment, damaged, len(moved), rerun=rerun, dry_run=dry_run),
+        code=code,
+    )
 
 
 def restore_root(root: Path, *, dry_run: bool) -> list[str]:
@@ -87,7 +142,7 @@ def arrays(found: Iterable[Finding]) -> dict[str, str]:
     return {stage: format_array(indices) if indices else "" for stage, indices in by_stage.items()}
 
 
-def rerun(
+def compute_again(
     experiment: Experiment,
     stages: Iterable[Stage],
     found: Sequence[Finding],
@@ -112,14 +167,13 @@ def rerun(
     return worst
 
 
-def told(
-    experiment: Experiment, found: Sequence[Finding], moved: Sequence[Path], *, rerun: bool, dry_run: bool
-) -> str:
-    """Return what was done, or would be, in a line or two."""
-    if not found:
-        return ""
-    again = ", ".join(f"{stage} {array}".rstrip() for stage, array in arrays(found).items())
+def _told(
+    experiment: Experiment, damaged: Mapping[str, str], moved: int, *, rerun: bool, dry_run: bool
+) -> tuple[str, ...]:
+    if not damaged:
+        return ()
+    again = ", ".join(f"{stage} {array}".rstrip() for stage, array in damaged.items())
     if dry_run:
-        return f"would be moved into {experiment.layout.root / 'damaged'} and computed again: {again}\n"
+        return (f"would be moved into {experiment.layout.root / 'damaged'} and computed again: {again}",)
     done = f"computed again: {again}" if rerun else f"to compute again: {again}"
-    return f"{len(moved)} files moved into {experiment.layout.root / 'damaged'}; {done}\n"
+    return (f"{moved} files moved into {experiment.layout.root / 'damaged'}; {done}",)

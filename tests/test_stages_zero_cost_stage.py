@@ -190,7 +190,7 @@ def test_repair_makes_what_the_store_has_lost(made: Path, tmp_path: Path, name: 
     (experiment.layout.zero_cost / name).write_bytes(b"{}")
     found = repair.damage(experiment, [ZERO_COST], None)
     repair.move_aside(experiment, found)
-    assert repair.rerun(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
+    assert repair.compute_again(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
     after = contents(root)
     store = f"{experiment.layout.zero_cost.name}/"
     assert {n: after.get(n) for n in before if n.startswith(store)} == {
@@ -210,5 +210,5 @@ def test_repair_of_an_index_leaves_the_store_until_it_is_gathered(
     repair.move_aside(experiment, found)
     replaced: list[Path] = []
     monkeypatch.setattr("stages.zero_cost.stage.create.replace", lambda path, *_: replaced.append(path))
-    assert repair.rerun(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
+    assert repair.compute_again(experiment, [ZERO_COST], found, INLINE, Console(quiet=True)) == EXIT_DONE
     assert replaced == []

@@ -21,31 +21,23 @@ def repair(
     as_json: JsonOption = False,
 ) -> None:
     """Move what `verify` finds damaged into `damaged/`, and compute just that again."""
-    from rich.console import Console
-
-    from pipeline import repair as repairing
     from pipeline.asked import wanted_indices
     from pipeline.experiment import load
     from pipeline.registry import chosen
-    from pipeline.run import RunOptions
+    from pipeline.repair import repair as mend
+    from pipeline.repair import restore_root
 
-    restored = repairing.restore_root(experiment, dry_run=dry_run)
+    restored = restore_root(experiment, dry_run=dry_run)
     if restored and dry_run:
         print(json.dumps({"findings": restored, "dry_run": True}) if as_json else "\n".join(restored))
         return
     opened, stages = load(experiment), chosen(stage)
     wanted, _ = wanted_indices(opened, stages, array)
-    found = repairing.damage(opened, stages, wanted)
-    moved = [] if dry_run else repairing.move_aside(opened, found)
-    code = 0
-    if rerun and found and not dry_run:
-        options = RunOptions(cluster="local", workers=workers)
-        code = repairing.rerun(opened, stages, found, options, Console(stderr=True))
-    findings = [*restored, *map(str, found)]
+    found = mend(opened, stages, wanted, dry_run=dry_run, rerun=rerun, workers=workers)
+    findings = [*restored, *found.findings]
     if as_json:
-        facts = {"findings": findings, "moved": [str(path) for path in moved], "dry_run": dry_run}
-        print(json.dumps(facts | {"arrays": repairing.arrays(found)}))
+        facts = {"findings": findings, "moved": found.moved, "dry_run": dry_run, "arrays": found.arrays}
+        print(json.dumps(facts))
     else:
-        print("\n".join(findings) or "nothing is damaged")
-        print(repairing.told(opened, found, moved, rerun=rerun, dry_run=dry_run), end="")
-    raise typer.Exit(code)
+        print("\n".join((*(findings or ["nothing is damaged"]), *found.told)))
+    raise typer.Exit(found.code)
