@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from stages.labels.config import LabelsConfig
 from stages.labels.errors import LabelError
 from stages.labels.nasbench201_api import read_api_file
 from stages.labels.table import read_table
+from stages.search_spaces.nasbench201.genotype import Genotype
+from stages.search_spaces.nasbench201.space import NASBench201
 from stages.settings import ConfigError
 
 needs_api = pytest.mark.skipif(
@@ -58,6 +61,56 @@ def test_csv_plain_gzipped_or_by_variable(table: Path, monkeypatch: pytest.Monke
 
 
 @needs_pyarrow
+@pytest.mark.xfail(strict=True, reason="a byte order mark belongs to the first column's name")
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("arch_str,acc\n|a~0|,50\n", encoding="utf-8-sig")
+    assert read_table(config(path)) == {"|a~0|": 0.5}
+
+
+@pytest.mark.xfail(strict=True, reason="the remedy names one column that is the whole heading")
+@pytest.mark.parametrize(("separator", "name"), [(";", "';'"), ("\t", "tab"), ("|", "'|'")])
+def test_a_wrong_separator_is_named(separator: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"arch_str{separator}acc\nx{separator}50\n")
+    with pytest.raises(LabelError, match=f"separated by {re.escape(name)}.*commas"):
+        read_table(config(path))
+
+
+@pytest.mark.xfail(strict=True, reason="names are listed bare")
+def test_names_of_columns_are_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("arch_str, acc ,other\nx,50,1\n")
+    with pytest.raises(LabelError, match="set labels.column to one of 'arch_str', ' acc ', 'other'"):
+        read_table(config(path))
+
+
+@pytest.mark.xfail(strict=True, reason="rows that name no network vanish")
+def test_rows_that_name_no_network_are_counted_and_the_first_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [str(Genotype.from_number(number)) for number in range(300)]
+    rows = [f" {name} ,{50 + number / 10}" for number, name in enumerate(names)]
+    rows[7] = rows[7].replace("none", "nothing")
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["arch_str,acc", *rows]) + "\n")
+    found = read_table(config(path), NASBench201().parse)
+    assert set(found) == set(names) - {names[7]}
+    (said,) = caplog.messages
+    assert "skips 1 of 300 rows" in said
+    assert "row 8" in said
+    assert "nothing" in said
+
+
+@pytest.mark.xfail(strict=True, reason="rows that name no network vanish")
+def test_a_table_of_another_spelling_is_refused(tmp_path: Path) -> None:
+    names = [str(Genotype.from_number(number)).replace("nor_conv_3x3", "conv3x3") for number in range(300)]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["arch_str,acc", *(f"{name},50" for name in names)]) + "\n")
+    with pytest.raises(LabelError, match=r"\d+ of 300 rows.*row \d+.*conv3x3.*nor_conv_3x3"):
+        read_table(config(path), NASBench201().parse)
+
+
 def test_parquet(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
