@@ -74,7 +74,7 @@ def draft(root: Path, preset: str, settings: Sequence[str] = ()) -> tuple[Experi
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ExperimentError(f"{root} exists and is not empty; choose another directory")
     data_digest = content_digest(resolved(DataConfig))
-    labels = known_labels(resolved(LabelsConfig))
+    labels = known_labels(resolved)
     names = draw(resolved(ArchitecturesConfig), labels, resolved(DataConfig).name)
     _try_own_space(resolved, names)
     plan, layout = _plan_csv(names, labels), Layout(root)
@@ -248,16 +248,19 @@ def drawn_plan(resolved: Settings) -> bytes:
     Raises:
         UserError: There are not so many architectures, or the label table is not right.
     """
-    labels = known_labels(resolved(LabelsConfig))
+    labels = known_labels(resolved)
     return _plan_csv(draw(resolved(ArchitecturesConfig), labels, resolved(DataConfig).name), labels)
 
 
-def known_labels(labels: LabelsConfig) -> dict[str, float] | None:
+def known_labels(resolved: Settings) -> dict[str, float] | None:
     """Return the labels known beforehand, by architecture string; None where they are trained."""
+    labels, space = resolved(LabelsConfig), resolved(ArchitecturesConfig)
     if labels.source == "training":
         return None
     if labels.source == "table":
-        return read_table(labels)
+        return read_table(
+            labels, registry.open_space(space.space, space.channels, space.cells_per_stage).parse
+        )
     from stages.labels.nasbench201_api import read_api_file
 
     return read_api_file(labels.path(), labels.column)

@@ -5,30 +5,44 @@ from __future__ import annotations
 import csv
 import gzip
 import importlib
+import logging
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from stages.labels.config import LabelsConfig
 from stages.labels.errors import LabelError
+from storage_schema.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 MOST_ROWS = 1_000_000
 MOST_LETTERS = 1_000_000
 """Of one line."""
+MOST_SKIPPED = 0.01
+"""Share of rows that may name no architecture."""
+SEPARATORS = {";": "';'", "\t": "tab", "|": "'|'"}
 REMEDY = "correct the table or choose another labels.column"
 
 
-def read_table(config: LabelsConfig) -> dict[str, float]:
+def read_table(config: LabelsConfig, parse: Callable[[str], str] = str) -> dict[str, float]:
     """Read the accuracy of every architecture in the table.
+
+    Rows that name no architecture of the space are skipped; how many, and the first of them, is logged.
+
+    Args:
+        config: Where the table is, and its columns.
+        parse: `SearchSpace.parse`, which refuses what is no architecture and gives what is in normal form.
 
     Returns:
         Architecture string → accuracy as a fraction in [0, 1].
 
     Raises:
-        LabelError: The file or a column is missing, a value is no number, or the values contradict the unit.
+        LabelError: The file or a column is missing, a value is no number, the values contradict the unit, or more
+            than 1 % of the rows name no architecture.
     """
     path = config.path()
     if path.suffix == ".parquet":
@@ -36,15 +50,34 @@ def read_table(config: LabelsConfig) -> dict[str, float]:
     else:
         rows = _csv_rows(path, config)
     values: dict[str, float] = {}
+    skipped: list[str] = []
+    number = 0
     for number, (architecture, text) in enumerate(rows, start=1):
         value = _number(text, f"{path}: row {number}, column {config.column}")
-        if not architecture or values.setdefault(str(architecture), value) != value:
+        name = str(architecture or "").strip()
+        try:
+            name = parse(name) if name else name
+        except UserError as error:
+            skipped.append(f"row {number}: {error}")
+            continue
+        if not name or values.setdefault(name, value) != value:
             raise LabelError(
                 f"{path}: row {number}: architecture {architecture!r} is empty or has two labels; {REMEDY}"
             )
+    if skipped:
+        _tell(path, skipped, number)
     if not values:
         raise LabelError(f"{path}: the table has no rows; choose another labels.table")
     return to_fractions(values, config.unit, str(path))
+
+
+def _tell(path: Path, skipped: list[str], rows: int) -> None:
+    if len(skipped) > MOST_SKIPPED * rows:
+        raise LabelError(
+            f"{path}: {len(skipped)} of {rows} rows name no architecture of the search space; {skipped[0]}; "
+            "correct the table, or choose another labels.architecture_column or architectures.space"
+        )
+    _log.warning("%s: skips %d of %d rows, the first is %s", path, len(skipped), rows, skipped[0])
 
 
 def to_fractions(values: dict[str, float], unit: str, where: str) -> dict[str, float]:
@@ -103,8 +136,8 @@ def _lines(stream: Any) -> Iterator[str]:
 
 def _open_text(path: Path) -> Any:
     if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")
-    return path.open(encoding="utf-8", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _parquet_rows(path: Path, config: LabelsConfig) -> list[tuple[Any, Any]]:
@@ -128,6 +161,10 @@ def _parquet_rows(path: Path, config: LabelsConfig) -> list[tuple[Any, Any]]:
 
 def _check_columns(path: Path, names: list[str], config: LabelsConfig) -> None:
     wanted = {"architecture_column": config.architecture_column, "column": config.column}
+    for separator, shown in SEPARATORS.items():
+        if len(names) == 1 and set(wanted.values()) <= set(names[0].split(separator)):
+            raise LabelError(f"{path}: its columns are separated by {shown}; write it with commas")
     for key, name in wanted.items():
         if name not in names:
-            raise LabelError(f"{path}: no column {name!r}; set labels.{key} to one of {', '.join(names)}")
+            known = ", ".join(map(repr, names))
+            raise LabelError(f"{path}: no column {name!r}; set labels.{key} to one of {known}")
