@@ -9,6 +9,7 @@ from own_space import SPACE, write_ladder
 
 pytestmark = pytest.mark.cluster
 MEMORY = "--sbatch=mem=2500M"  # of the autoencoders; what else the tests run on the cluster needs less
+PACKED = ("--cluster", "slurm", MEMORY, "--pack", "10")  # a process starts longer than any index here takes
 SMALL = (
     "architectures.number=20",
     "recording.interval=1",
@@ -24,7 +25,7 @@ def test_from_an_empty_directory_to_the_table(cluster: Cluster) -> None:
     ladder, root = write_ladder(source), str(cluster.folder / "whole")
     sets = [word for setting in (SPACE, "training.batch_size=256", *SMALL) for word in ("--set", setting)]
     where = {"PYTHONPATH": str(source)}
-    run = ("run", "--preset", "smoke", "-e", root, *sets, "--stage", "all", "--cluster", "slurm", MEMORY)
+    run = ("run", "--preset", "smoke", "-e", root, *sets, "--stage", "all", *PACKED)
     cluster.pipeline(*run, **where)
     waits = cluster.slurm("squeue", "-h", "-o", "%j %E").splitlines()
     assert [
@@ -55,7 +56,7 @@ def test_a_failed_stage_leaves_the_rest_waiting_and_a_rerun_repairs_the_chain(cl
     metadata = experiment.layout.dynamics / "weights" / "zarr.json"
     good = metadata.read_text()
     metadata.write_text("{")
-    run = ("run", "-e", root, "--stage", "all", "--cluster", "slurm", MEMORY)
+    run = ("run", "-e", root, "--stage", "all", *PACKED)
     cluster.pipeline(*run, "--wait", code=1)
     status = cluster.pipeline("status", "-e", root)
     assert "19 failed" in status
