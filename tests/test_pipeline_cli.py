@@ -22,8 +22,13 @@ from pipeline.cli import main
 from pipeline.experiment import initialize, load
 from pipeline.registry import STAGES
 from pipeline.sections import COLLECTION
+from stages.datasets.config import DataConfig
+from stages.recording.config import RecordingConfig
+from stages.search_spaces.chosen import task_of
+from stages.search_spaces.config import ArchitecturesConfig
 from stages.search_spaces.sample import draw
 from stages.settings import Settings
+from stages.training.config import TrainingConfig
 from storage_schema import lease
 from storage_schema.write import file_digests, object_path
 
@@ -137,7 +142,7 @@ def test_an_interrupt_is_one_line(cli: Run, finished: Path, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.status.stage_status", interrupted)
+    monkeypatch.setattr("pipeline.overview.stage_status", interrupted)
     code, _, err = cli("status", "-e", str(finished))
     assert (code, err.count("\n")) == (130, 1)
     assert "run the same command" in err
@@ -416,21 +421,18 @@ def test_every_setting_is_spelled_out_with_a_comment_and_read_back(finished: Pat
 @pytest.mark.parametrize("preset", ["cifar10", "cifar100"])
 def test_presets_are_the_papers(preset: str) -> None:
     full, small = (config.resolve(config.preset(name)) for name in (preset, f"{preset}-small"))
-    width = [(each.architectures.channels, each.architectures.cells_per_stage) for each in (full, small)]
-    assert width == [(16, 5), (8, 2)]
-    assert (full.task.image_size, small.task.image_size) == (32, 16)
-    assert full.recording.steps == (1, *range(100, 2301, 100))
-    assert (full.training.batch_size, full.architectures.number, full.training.epochs) == (256, 1000, 200)
-    assert (small.recording.steps[-1], small.architectures.number, small.data.validation_images) == (
-        500,
-        200,
-        1000,
-    )
+    spaces = [each(ArchitecturesConfig) for each in (full, small)]
+    assert [(each.channels, each.cells_per_stage) for each in spaces] == [(16, 5), (8, 2)]
+    assert [each.number for each in spaces] == [1000, 200]
+    assert (task_of(full).image_size, task_of(small).image_size) == (32, 16)
+    assert full(RecordingConfig).steps == (1, *range(100, 2301, 100))
+    assert (full(TrainingConfig).batch_size, full(TrainingConfig).epochs) == (256, 200)
+    assert (small(RecordingConfig).steps[-1], small(DataConfig).validation_images) == (500, 1000)
 
 
 def test_samples_of_different_data_sets_are_disjoint() -> None:
     samples = [
-        draw(config.resolve(config.preset(name)).architectures, None, name)
+        draw(config.resolve(config.preset(name))(ArchitecturesConfig), None, name)
         for name in ("cifar10", "cifar100")
     ]
     assert [len(set(sample)) for sample in samples] == [1000, 1000]

@@ -151,7 +151,7 @@ def test_labels_known_beforehand_are_in_the_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"column": "other"}, ("no column 'accuracy'", "arch_str, other")),
+        ({"column": "other"}, ("no column 'accuracy'", "'arch_str', 'other'")),
         ({"scale": 1.0}, ('set labels.unit = "fraction"',)),
         ({"scale": 200.0}, ("outside [0, 100]",)),
         ({"rows": 2}, ("architectures.number = 3", "use at most 2")),
