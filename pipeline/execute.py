@@ -163,9 +163,13 @@ class Attempt:
         stage.admit(experiment)
         for name, inputs in unmet(identities, stage, index).items():
             raise InputError(needs(name, inputs))
-        identity, key = identities.of(stage, index), stage.key(experiment, index)
-        assert identity is not None  # its inputs are done
+        key = stage.key(experiment, index)
         lease = _acquire(experiment, stage, index, key)
+        # Until the lease was ours somebody may have done its inputs again.
+        identity = Identities(experiment).of(stage, index)
+        if identity is None:
+            _release(lease, finished=False)
+            raise InputError("an input was taken away just now; run the same command again")
         return cls(
             experiment=experiment, stage=stage, index=index, key=key, identity=identity, lease=lease, run=run
         )
@@ -174,23 +178,23 @@ class Attempt:
         """Do the work, give the lease up, and return an exit code; a failure is recorded and said."""
         try:
             if self._failed_in_this_run():
-                self._release(finished=False)
+                _release(self.lease, finished=False)
                 return EXIT_FAILED  # said by the worker that tried
             # Somebody may have done it before the lease was ours.
             if not Identities(self.experiment).done(self.stage, self.index):
                 self._work(allow_device_change, poll)
-            self._release(finished=True)
+            _release(self.lease, finished=True)
             return EXIT_DONE
         except LeaseLostError as lost:
             _say(f"{self}: {lost}")
             return EXIT_FAILED
         except Stopped as stopped:
-            self._release(finished=False)
+            _release(self.lease, finished=False)
             _say(f"{self.stage.name}: {stopped}; run the same command to go on")
             return EXIT_STOPPED
         except Exception as error:  # noqa: BLE001  whatever it is, it is recorded and the other indices go on
             self._fail(error)
-            self._release(finished=False)
+            _release(self.lease, finished=False)
             return EXIT_FAILED
 
     def __str__(self) -> str:
@@ -283,10 +287,11 @@ class Attempt:
         except (OSError, LeaseLostError) as also:
             _say(f"{self}: the failure could not be recorded either: {also}")
 
-    def _release(self, *, finished: bool) -> None:
-        """Give the lease up; where it is lost or cannot be written the outcome stands, and age makes it free."""
-        with suppress(LeaseLostError, OSError):
-            self.lease.release(finished=finished)
+
+def _release(lease: Lease, *, finished: bool) -> None:
+    """Give a lease up; where it is lost or cannot be written the outcome stands, and age makes it free."""
+    with suppress(LeaseLostError, OSError):
+        lease.release(finished=finished)
 
 
 def _stopped_while_waiting(poll: Callable[[], None]) -> bool:
