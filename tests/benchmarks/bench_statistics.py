@@ -62,7 +62,7 @@ def main() -> None:
     worst = max(np.nanmax(np.abs(a - b) / (np.abs(b) + 1e-12)) for a, b in pairs)
     print(f"layers {len(kinds[0])}, values {2 * sum(t.numel() for t in kinds[0]):,} (weights and gradients)")
     print(f"plain loop over units  {loop:10.1f} ms")
-    print(f"stages.collect         {ours:10.1f} ms")
+    print(f"stages.recording       {ours:10.1f} ms")
     print(f"ratio                  {loop / ours:10.1f} x   (largest relative difference {worst:.1e})")
 
 

@@ -1,7 +1,7 @@
 """NGBoost's normal distribution without SciPy's, and trees that draw in turn; needs the optional package `ngboost`.
 
 NGBoost makes a SciPy distribution at every look of its line search, which takes more time than growing the trees: a
-fit of Omni-NGB, the slowest of the methods, takes less than half as long without.
+fit takes less than half as long without (tests/benchmarks/bench_boosting.py).
 """
 
 from __future__ import annotations
