@@ -1,4 +1,4 @@
-"""What a command line asks for: which experiment, which stages, which of their indices."""
+"""Experiment, stage and indices that a command line names."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ def one_stage(name: str, command: str) -> Stage:
     Raises:
         UserError: It is.
     """
-    found = chosen(name)
-    if len(found) > 1:
-        raise UserError(f"{command} needs one --stage: an index is something else in each of them")
-    return found[0]
+    stages = chosen(name)
+    _check_one(stages, command)
+    return stages[0]
+
+
+def _check_one(stages: list[Stage], asked: str) -> None:
+    if len(stages) > 1:
+        raise UserError(f"{asked} needs one --stage: an index is something else in each of them")
 
 
 def wanted_indices(
     opened: Experiment, stages: list[Stage], array: str | None, methods: str | None = None
 ) -> tuple[list[int] | None, int | None]:
     """Return the indices asked for, None for all, and how many may run at a time."""
-    found = None if methods is None else _of_methods(opened, stages, methods)
+    of_methods = None if methods is None else _of_methods(opened, stages, methods)
     if array is None:
-        return found, None
-    if len(stages) > 1:
-        raise UserError(f"--array {array} needs one --stage: an index is something else in each of them")
+        return of_methods, None
+    _check_one(stages, f"--array {array}")
     spec = parse_array(array).within(stages[0].num_tasks(opened))
-    among = set(spec.indices if found is None else found)
+    among = set(spec.indices if of_methods is None else of_methods)
     return [index for index in spec.indices if index in among], spec.throttle
 
 

@@ -335,10 +335,10 @@ def _user_settings() -> dict[str, Any]:
 
 
 def where_to_run(cluster: str) -> str:
-    """Return where a `--cluster` value means: `inline`, `local` or `slurm`, or `auto` where no controller answers.
+    """Return what a `--cluster` value stands for: `auto` becomes `slurm` where a controller answers.
 
     Raises:
-        UserError: There is no such value.
+        UserError: The value is unknown.
     """
     if cluster not in CLUSTERS:
         raise UserError(f"unknown cluster {cluster!r}; use inline, local, slurm or auto")

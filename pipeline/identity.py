@@ -107,7 +107,6 @@ def parts(experiment: Experiment, stage: str, facts: Mapping[str, Any]) -> list[
         Part(
             stage=stage,
             index=index,
-            key=of.key(experiment, index),
             facts=said,
             finished=partial(identities.finished, of, index),
         )

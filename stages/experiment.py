@@ -20,14 +20,12 @@ class Part:
 
     Attributes:
         index: Its position now.
-        key: What it is.
-        facts: What its stage says of it (`Stage.facts`).
+        facts: What its stage says of it (`Stage.facts`); `key` names it (`Stage.key`).
         finished: Reads what it left, if it is done with the settings and inputs of now; else gives None.
     """
 
     stage: str
     index: int
-    key: str
     facts: Mapping[str, Any]
     finished: Callable[[], Marker | None]
 

@@ -173,7 +173,7 @@ class Stage(ABC):
         return experiment.architectures[index]
 
     def facts(self, experiment: Experiment) -> Sequence[Mapping[str, Any]]:
-        """Return what each index is, as data, where other stages choose by it (`Experiment.parts`)."""
+        """Return what each index is, as data with its `key`, where other stages choose by it (`Experiment.parts`)."""
         return ()
 
     def kind(self, experiment: Experiment, index: int) -> str:

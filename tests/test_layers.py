@@ -47,7 +47,9 @@ def test_an_import_against_the_layers_is_noticed(copy: Path, module: str, import
 def test_a_folder_that_is_in_no_layer_is_noticed(copy: Path) -> None:
     (copy / "stages" / "odds_and_ends").mkdir()
     (copy / "stages" / "odds_and_ends" / "__init__.py").touch()
-    assert "odds_and_ends" in checked(copy).stdout
+    found = checked(copy)
+    assert found.returncode == 1
+    assert "odds_and_ends" in found.stdout
 
 
 def test_no_rule_has_an_exception(copy: Path) -> None:

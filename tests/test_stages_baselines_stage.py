@@ -43,7 +43,7 @@ def experiment(smoke_experiment: Experiment) -> Experiment:
 
 def test_label_free_methods_take_an_index_a_trial_and_learned_ones_one_a_fit(experiment: Experiment) -> None:
     opened = only(experiment, "SoTL", "LcSVR")
-    found = [part.key for part in opened.parts("baselines", source="in-domain", trial=1)]
+    found = [part.facts["key"] for part in opened.parts("baselines", source="in-domain", trial=1)]
     assert found == [
         "parameters, in-domain, trial 1",
         "FLOPs, in-domain, trial 1",

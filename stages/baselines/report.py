@@ -21,7 +21,7 @@ from stages.scoring.sources import target_trial
 from stages.scoring.tables import MISSING, histogram_table, plain_table
 from stages.splits.config import SplitsConfig
 from stages.zero_cost.columns import COLUMNS
-from storage_schema import schema, splits
+from storage_schema import schema
 from storage_schema.read import open_dynamics, reading
 
 NOMINAL_SECONDS: Final = 9.0
@@ -80,7 +80,7 @@ def rows(experiment: Experiment) -> Iterator[dict[str, Any]]:
         labels = [np.array(list(of_trial.values())) for of_trial in tested]
         everything = [result for of_trial in found.values() for result in of_trial]
         notes = results.note_lines([results.notes(experiment, source.name, found)])
-        split = splits.read(source.experiment.layout.split(0), len(source.experiment.architectures))
+        split = source.experiment.split(0)
         for size in source.experiment.settings(SplitsConfig).train_sizes:
             trained, methods = len(split.of_size(size)), []
             for name in chosen:
@@ -186,8 +186,7 @@ def _taus(
 
 def _labels(experiment: Experiment, trial: int) -> dict[int, float]:
     """Return the label of every architecture tested, by index in the plan."""
-    folder = experiment.layout.split(target_trial(experiment, trial))
-    split = splits.read(folder, len(experiment.architectures))
+    split = experiment.split(target_trial(experiment, trial))
     return {i: split.labels[i] for i in split.test}
 
 

@@ -43,6 +43,7 @@ class BaselinesStage(Stage):
         }
         return [
             {
+                "key": str(task),
                 **vars(task),
                 "kind": METHODS[task.method].kind,
                 "remarks": remarks[task.method],

@@ -30,7 +30,6 @@ class Result:
 
     Attributes:
         key: What it is.
-        kind: Of the method.
         size: Train size; empty where no label is used.
         snapshots: Those that are scored.
         scores: (snapshots, tested architectures), higher is better; NaN: none.
@@ -43,7 +42,6 @@ class Result:
     index: int
     key: str
     method: str
-    kind: str
     size: str
     snapshots: tuple[int, ...]
     scores: Floats
@@ -67,7 +65,7 @@ def methods(experiment: Experiment) -> dict[str, str]:
 def references(experiment: Experiment, source: str, trial: int) -> list[Input]:
     """Return the indices of what every table carries, as inputs."""
     found = experiment.parts(STAGE, source=source, trial=trial, kind="reference")
-    return [Input(part.stage, part.index, part.key) for part in found]
+    return [_input(part) for part in found]
 
 
 def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
@@ -81,7 +79,7 @@ def of_trial(experiment: Experiment, source: str, trial: int) -> list[Result]:
 
 
 def notes(experiment: Experiment, source: str, found: Mapping[int, Sequence[Result]]) -> dict[str, str]:
-    """Return by method why there are empty cells, a reason a line.
+    """Return by method why there are empty cells, one reason per line.
 
     Args:
         experiment: Whose test architectures are scored.
@@ -120,7 +118,7 @@ def _at(steps: Sequence[int]) -> str:
 
 
 def note_lines(notes: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return what `notes` said, of one or more trials, as a line a method, each reason once."""
+    """Return what `notes` said, of one or more trials, as a line per method, each reason once."""
     reasons: dict[str, dict[str, None]] = {}
     for each in notes:
         for method, why in each.items():
@@ -129,7 +127,7 @@ def note_lines(notes: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def remarks(experiment: Experiment) -> list[str]:
-    """Return a line a method that is to be read with care at some snapshots, and why."""
+    """Return a line per method that is to be read with care at some snapshots, and why."""
     found = {}
     for part in experiment.parts(STAGE):
         said: Mapping[int, str] = part.facts["remarks"]
@@ -138,15 +136,18 @@ def remarks(experiment: Experiment) -> list[str]:
     return [f"{method}: {text}" for method, text in found.items()]
 
 
+def _input(part: Part) -> Input:
+    return Input(part.stage, part.index, part.facts["key"])
+
+
 def _read(experiment: Experiment, part: Part, marker: markers.Marker) -> Result:
     facts, result = part.facts, marker.result
-    with markers.reading(Input(part.stage, part.index, part.key).marker(experiment.layout)):
+    with markers.reading(_input(part).marker(experiment.layout)):
         scores: NDArray[Any] = np.array(result["scores"], dtype=np.float64)
         return Result(
             index=part.index,
-            key=part.key,
+            key=facts["key"],
             method=facts["method"],
-            kind=facts["kind"],
             size=facts["size"],
             snapshots=tuple(facts["snapshots"]),
             scores=scores.reshape(len(facts["snapshots"]), -1),
